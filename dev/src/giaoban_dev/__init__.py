@@ -1,0 +1,1 @@
+"""The local stack: embedded PostgreSQL, NATS, Janus, the services, demo data."""

@@ -1,0 +1,1 @@
+"""What the services share: functions to call, never a framework."""

@@ -1,0 +1,1 @@
+"""Simulated endpoints and the scenarios built from them."""

@@ -1,0 +1,1 @@
+"""Organisations, units, users, sites, roles, credentials and tokens."""

@@ -1,0 +1,1 @@
+"""Rooms, nodes, participants, floor and stage; the only part that knows Janus."""

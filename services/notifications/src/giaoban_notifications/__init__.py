@@ -1,0 +1,1 @@
+"""Templates, channels, preferences, delivery with retry, inbox."""

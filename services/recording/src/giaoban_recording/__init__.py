@@ -1,0 +1,1 @@
+"""Recordings and tracks: capture control, shipping, composing, library."""

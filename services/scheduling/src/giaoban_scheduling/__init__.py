@@ -1,0 +1,1 @@
+"""Meetings, appointments, invitations, admission and attendance: the record of a meeting."""
