@@ -7,21 +7,7 @@ from collections import abc as _abc
 from giaoban.identity.v1 import identity_service_pb2 as _identity_service_pb2
 from grpc import aio as _aio
 import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
-
-_T = _typing.TypeVar("_T")
-
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
-    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -29,95 +15,45 @@ GRPC_VERSION: str
 class IdentityServiceStub:
     """Who is who, and who may do what."""
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> IdentityServiceAsyncStub: ...
-    SignIn: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.SignInRequest, _identity_service_pb2.SignInResponse]
-    """Signs a user in with a password (Argon2id).
-    Errors: INVALID_CREDENTIALS (same for unknown user, wrong password, inactive user),
-    SIGN_IN_LOCKED (RetryInfo tells when), INVALID_ARGUMENT. Not idempotent.
-    """
-    SignInTerminal: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.SignInTerminalRequest, _identity_service_pb2.SignInTerminalResponse]
-    """Signs a terminal in with its site's device key.
-    Errors: INVALID_CREDENTIALS, SIGN_IN_LOCKED. Not idempotent.
-    """
-    RefreshSession: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.RefreshSessionRequest, _identity_service_pb2.RefreshSessionResponse]
-    """Rotates a refresh token. A token used twice ends the whole session.
-    Errors: REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED. Not idempotent.
-    """
-    SignOut: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.SignOutRequest, _identity_service_pb2.SignOutResponse]
-    """Ends the session of a refresh token; unknown tokens are accepted silently. Idempotent."""
-    GetJwks: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.GetJwksRequest, _identity_service_pb2.GetJwksResponse]
-    """The public keys that verify access tokens (RFC 7517). Idempotent."""
-    RotateSigningKey: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.RotateSigningKeyRequest, _identity_service_pb2.RotateSigningKeyResponse]
-    """Adds a signing key and retires the eldest once its tokens have expired. Idempotent per key age."""
-    GetMe: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.GetMeRequest, _identity_service_pb2.GetMeResponse]
-    """The caller with its organisation and permissions. Idempotent. Errors: USER_NOT_FOUND."""
-    UpdateMe: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.UpdateMeRequest, _identity_service_pb2.UpdateMeResponse]
-    """Changes the caller's own preferences. Idempotent."""
-    ListUnits: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.ListUnitsRequest, _identity_service_pb2.ListUnitsResponse]
-    """Every unit of the caller's organisation, parents before children. Idempotent."""
-    ListSites: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.ListSitesRequest, _identity_service_pb2.ListSitesResponse]
-    """Sites of the caller's organisation; `query` matches without diacritics. Idempotent."""
-    ListUsers: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.ListUsersRequest, _identity_service_pb2.ListUsersResponse]
-    """Users of the caller's organisation (no mail addresses); `query` as above. Idempotent."""
-    BatchGetParties: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.BatchGetPartiesRequest, _identity_service_pb2.BatchGetPartiesResponse]
-    """Names for references in the caller's organisation; unknown, foreign and inactive
-    references are left out of the answer. Idempotent.
-    """
-    CheckPermission: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.CheckPermissionRequest, _identity_service_pb2.CheckPermissionResponse]
-    """Whether the caller holds a permission in a unit. Errors: UNIT_NOT_FOUND. Idempotent."""
-    ResolveRecipients: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.ResolveRecipientsRequest, _identity_service_pb2.ResolveRecipientsResponse]
-    """The people behind invited parties, each once. Services only. Idempotent."""
-    ImportDirectory: _grpc.UnaryUnaryMultiCallable[_identity_service_pb2.ImportDirectoryRequest, _identity_service_pb2.ImportDirectoryResponse]
-    """Creates or updates an organisation with its units, sites, users and roles, matched by
-    their codes; nothing is deleted. Administration tools only. Idempotent.
-    """
-
-@_typing.type_check_only
-class IdentityServiceAsyncStub(IdentityServiceStub):
-    """Who is who, and who may do what."""
-
     def __init__(self, channel: _aio.Channel) -> None: ...
-    SignIn: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInRequest, _identity_service_pb2.SignInResponse]  # type: ignore[assignment]
+    SignIn: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInRequest, _identity_service_pb2.SignInResponse]
     """Signs a user in with a password (Argon2id).
     Errors: INVALID_CREDENTIALS (same for unknown user, wrong password, inactive user),
     SIGN_IN_LOCKED (RetryInfo tells when), INVALID_ARGUMENT. Not idempotent.
     """
-    SignInTerminal: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInTerminalRequest, _identity_service_pb2.SignInTerminalResponse]  # type: ignore[assignment]
+    SignInTerminal: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInTerminalRequest, _identity_service_pb2.SignInTerminalResponse]
     """Signs a terminal in with its site's device key.
     Errors: INVALID_CREDENTIALS, SIGN_IN_LOCKED. Not idempotent.
     """
-    RefreshSession: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RefreshSessionRequest, _identity_service_pb2.RefreshSessionResponse]  # type: ignore[assignment]
+    RefreshSession: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RefreshSessionRequest, _identity_service_pb2.RefreshSessionResponse]
     """Rotates a refresh token. A token used twice ends the whole session.
     Errors: REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED. Not idempotent.
     """
-    SignOut: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignOutRequest, _identity_service_pb2.SignOutResponse]  # type: ignore[assignment]
+    SignOut: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignOutRequest, _identity_service_pb2.SignOutResponse]
     """Ends the session of a refresh token; unknown tokens are accepted silently. Idempotent."""
-    GetJwks: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.GetJwksRequest, _identity_service_pb2.GetJwksResponse]  # type: ignore[assignment]
+    GetJwks: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.GetJwksRequest, _identity_service_pb2.GetJwksResponse]
     """The public keys that verify access tokens (RFC 7517). Idempotent."""
-    RotateSigningKey: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RotateSigningKeyRequest, _identity_service_pb2.RotateSigningKeyResponse]  # type: ignore[assignment]
+    RotateSigningKey: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RotateSigningKeyRequest, _identity_service_pb2.RotateSigningKeyResponse]
     """Adds a signing key and retires the eldest once its tokens have expired. Idempotent per key age."""
-    GetMe: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.GetMeRequest, _identity_service_pb2.GetMeResponse]  # type: ignore[assignment]
+    GetMe: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.GetMeRequest, _identity_service_pb2.GetMeResponse]
     """The caller with its organisation and permissions. Idempotent. Errors: USER_NOT_FOUND."""
-    UpdateMe: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.UpdateMeRequest, _identity_service_pb2.UpdateMeResponse]  # type: ignore[assignment]
+    UpdateMe: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.UpdateMeRequest, _identity_service_pb2.UpdateMeResponse]
     """Changes the caller's own preferences. Idempotent."""
-    ListUnits: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListUnitsRequest, _identity_service_pb2.ListUnitsResponse]  # type: ignore[assignment]
+    ListUnits: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListUnitsRequest, _identity_service_pb2.ListUnitsResponse]
     """Every unit of the caller's organisation, parents before children. Idempotent."""
-    ListSites: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListSitesRequest, _identity_service_pb2.ListSitesResponse]  # type: ignore[assignment]
+    ListSites: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListSitesRequest, _identity_service_pb2.ListSitesResponse]
     """Sites of the caller's organisation; `query` matches without diacritics. Idempotent."""
-    ListUsers: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListUsersRequest, _identity_service_pb2.ListUsersResponse]  # type: ignore[assignment]
+    ListUsers: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListUsersRequest, _identity_service_pb2.ListUsersResponse]
     """Users of the caller's organisation (no mail addresses); `query` as above. Idempotent."""
-    BatchGetParties: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.BatchGetPartiesRequest, _identity_service_pb2.BatchGetPartiesResponse]  # type: ignore[assignment]
+    BatchGetParties: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.BatchGetPartiesRequest, _identity_service_pb2.BatchGetPartiesResponse]
     """Names for references in the caller's organisation; unknown, foreign and inactive
     references are left out of the answer. Idempotent.
     """
-    CheckPermission: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.CheckPermissionRequest, _identity_service_pb2.CheckPermissionResponse]  # type: ignore[assignment]
+    CheckPermission: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.CheckPermissionRequest, _identity_service_pb2.CheckPermissionResponse]
     """Whether the caller holds a permission in a unit. Errors: UNIT_NOT_FOUND. Idempotent."""
-    ResolveRecipients: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ResolveRecipientsRequest, _identity_service_pb2.ResolveRecipientsResponse]  # type: ignore[assignment]
+    ResolveRecipients: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ResolveRecipientsRequest, _identity_service_pb2.ResolveRecipientsResponse]
     """The people behind invited parties, each once. Services only. Idempotent."""
-    ImportDirectory: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ImportDirectoryRequest, _identity_service_pb2.ImportDirectoryResponse]  # type: ignore[assignment]
+    ImportDirectory: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ImportDirectoryRequest, _identity_service_pb2.ImportDirectoryResponse]
     """Creates or updates an organisation with its units, sites, users and roles, matched by
     their codes; nothing is deleted. Administration tools only. Idempotent.
     """
@@ -129,8 +65,8 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     def SignIn(
         self,
         request: _identity_service_pb2.SignInRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_identity_service_pb2.SignInResponse, _abc.Awaitable[_identity_service_pb2.SignInResponse]]:
+        context: _aio.ServicerContext[_identity_service_pb2.SignInRequest, _abc.Awaitable[_identity_service_pb2.SignInResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.SignInResponse]:
         """Signs a user in with a password (Argon2id).
         Errors: INVALID_CREDENTIALS (same for unknown user, wrong password, inactive user),
         SIGN_IN_LOCKED (RetryInfo tells when), INVALID_ARGUMENT. Not idempotent.
@@ -140,8 +76,8 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     def SignInTerminal(
         self,
         request: _identity_service_pb2.SignInTerminalRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_identity_service_pb2.SignInTerminalResponse, _abc.Awaitable[_identity_service_pb2.SignInTerminalResponse]]:
+        context: _aio.ServicerContext[_identity_service_pb2.SignInTerminalRequest, _abc.Awaitable[_identity_service_pb2.SignInTerminalResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.SignInTerminalResponse]:
         """Signs a terminal in with its site's device key.
         Errors: INVALID_CREDENTIALS, SIGN_IN_LOCKED. Not idempotent.
         """
@@ -150,8 +86,8 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     def RefreshSession(
         self,
         request: _identity_service_pb2.RefreshSessionRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_identity_service_pb2.RefreshSessionResponse, _abc.Awaitable[_identity_service_pb2.RefreshSessionResponse]]:
+        context: _aio.ServicerContext[_identity_service_pb2.RefreshSessionRequest, _abc.Awaitable[_identity_service_pb2.RefreshSessionResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.RefreshSessionResponse]:
         """Rotates a refresh token. A token used twice ends the whole session.
         Errors: REFRESH_TOKEN_INVALID, REFRESH_TOKEN_REUSED. Not idempotent.
         """
@@ -160,72 +96,72 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     def SignOut(
         self,
         request: _identity_service_pb2.SignOutRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_identity_service_pb2.SignOutResponse, _abc.Awaitable[_identity_service_pb2.SignOutResponse]]:
+        context: _aio.ServicerContext[_identity_service_pb2.SignOutRequest, _abc.Awaitable[_identity_service_pb2.SignOutResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.SignOutResponse]:
         """Ends the session of a refresh token; unknown tokens are accepted silently. Idempotent."""
 
     @_abc_1.abstractmethod
     def GetJwks(
         self,
         request: _identity_service_pb2.GetJwksRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_identity_service_pb2.GetJwksResponse, _abc.Awaitable[_identity_service_pb2.GetJwksResponse]]:
+        context: _aio.ServicerContext[_identity_service_pb2.GetJwksRequest, _abc.Awaitable[_identity_service_pb2.GetJwksResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.GetJwksResponse]:
         """The public keys that verify access tokens (RFC 7517). Idempotent."""
 
     @_abc_1.abstractmethod
     def RotateSigningKey(
         self,
         request: _identity_service_pb2.RotateSigningKeyRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_identity_service_pb2.RotateSigningKeyResponse, _abc.Awaitable[_identity_service_pb2.RotateSigningKeyResponse]]:
+        context: _aio.ServicerContext[_identity_service_pb2.RotateSigningKeyRequest, _abc.Awaitable[_identity_service_pb2.RotateSigningKeyResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.RotateSigningKeyResponse]:
         """Adds a signing key and retires the eldest once its tokens have expired. Idempotent per key age."""
 
     @_abc_1.abstractmethod
     def GetMe(
         self,
         request: _identity_service_pb2.GetMeRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_identity_service_pb2.GetMeResponse, _abc.Awaitable[_identity_service_pb2.GetMeResponse]]:
+        context: _aio.ServicerContext[_identity_service_pb2.GetMeRequest, _abc.Awaitable[_identity_service_pb2.GetMeResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.GetMeResponse]:
         """The caller with its organisation and permissions. Idempotent. Errors: USER_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def UpdateMe(
         self,
         request: _identity_service_pb2.UpdateMeRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_identity_service_pb2.UpdateMeResponse, _abc.Awaitable[_identity_service_pb2.UpdateMeResponse]]:
+        context: _aio.ServicerContext[_identity_service_pb2.UpdateMeRequest, _abc.Awaitable[_identity_service_pb2.UpdateMeResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.UpdateMeResponse]:
         """Changes the caller's own preferences. Idempotent."""
 
     @_abc_1.abstractmethod
     def ListUnits(
         self,
         request: _identity_service_pb2.ListUnitsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_identity_service_pb2.ListUnitsResponse, _abc.Awaitable[_identity_service_pb2.ListUnitsResponse]]:
+        context: _aio.ServicerContext[_identity_service_pb2.ListUnitsRequest, _abc.Awaitable[_identity_service_pb2.ListUnitsResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.ListUnitsResponse]:
         """Every unit of the caller's organisation, parents before children. Idempotent."""
 
     @_abc_1.abstractmethod
     def ListSites(
         self,
         request: _identity_service_pb2.ListSitesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_identity_service_pb2.ListSitesResponse, _abc.Awaitable[_identity_service_pb2.ListSitesResponse]]:
+        context: _aio.ServicerContext[_identity_service_pb2.ListSitesRequest, _abc.Awaitable[_identity_service_pb2.ListSitesResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.ListSitesResponse]:
         """Sites of the caller's organisation; `query` matches without diacritics. Idempotent."""
 
     @_abc_1.abstractmethod
     def ListUsers(
         self,
         request: _identity_service_pb2.ListUsersRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_identity_service_pb2.ListUsersResponse, _abc.Awaitable[_identity_service_pb2.ListUsersResponse]]:
+        context: _aio.ServicerContext[_identity_service_pb2.ListUsersRequest, _abc.Awaitable[_identity_service_pb2.ListUsersResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.ListUsersResponse]:
         """Users of the caller's organisation (no mail addresses); `query` as above. Idempotent."""
 
     @_abc_1.abstractmethod
     def BatchGetParties(
         self,
         request: _identity_service_pb2.BatchGetPartiesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_identity_service_pb2.BatchGetPartiesResponse, _abc.Awaitable[_identity_service_pb2.BatchGetPartiesResponse]]:
+        context: _aio.ServicerContext[_identity_service_pb2.BatchGetPartiesRequest, _abc.Awaitable[_identity_service_pb2.BatchGetPartiesResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.BatchGetPartiesResponse]:
         """Names for references in the caller's organisation; unknown, foreign and inactive
         references are left out of the answer. Idempotent.
         """
@@ -234,26 +170,26 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     def CheckPermission(
         self,
         request: _identity_service_pb2.CheckPermissionRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_identity_service_pb2.CheckPermissionResponse, _abc.Awaitable[_identity_service_pb2.CheckPermissionResponse]]:
+        context: _aio.ServicerContext[_identity_service_pb2.CheckPermissionRequest, _abc.Awaitable[_identity_service_pb2.CheckPermissionResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.CheckPermissionResponse]:
         """Whether the caller holds a permission in a unit. Errors: UNIT_NOT_FOUND. Idempotent."""
 
     @_abc_1.abstractmethod
     def ResolveRecipients(
         self,
         request: _identity_service_pb2.ResolveRecipientsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_identity_service_pb2.ResolveRecipientsResponse, _abc.Awaitable[_identity_service_pb2.ResolveRecipientsResponse]]:
+        context: _aio.ServicerContext[_identity_service_pb2.ResolveRecipientsRequest, _abc.Awaitable[_identity_service_pb2.ResolveRecipientsResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.ResolveRecipientsResponse]:
         """The people behind invited parties, each once. Services only. Idempotent."""
 
     @_abc_1.abstractmethod
     def ImportDirectory(
         self,
         request: _identity_service_pb2.ImportDirectoryRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_identity_service_pb2.ImportDirectoryResponse, _abc.Awaitable[_identity_service_pb2.ImportDirectoryResponse]]:
+        context: _aio.ServicerContext[_identity_service_pb2.ImportDirectoryRequest, _abc.Awaitable[_identity_service_pb2.ImportDirectoryResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.ImportDirectoryResponse]:
         """Creates or updates an organisation with its units, sites, users and roles, matched by
         their codes; nothing is deleted. Administration tools only. Idempotent.
         """
 
-def add_IdentityServiceServicer_to_server(servicer: IdentityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_IdentityServiceServicer_to_server(servicer: IdentityServiceServicer, server: _aio.Server) -> None: ...

@@ -67,31 +67,6 @@ CONNECTION_STATE_LOST: ConnectionState.ValueType  # 3
 """The signalling connection is lost; the place is kept for a while."""
 Global___ConnectionState: _TypeAlias = ConnectionState  # noqa: Y015
 
-class _StageMode:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _StageModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StageMode.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    STAGE_MODE_UNSPECIFIED: _StageMode.ValueType  # 0
-    STAGE_MODE_AUTO: _StageMode.ValueType  # 1
-    """Nothing chosen: the floor holder, else the chair."""
-    STAGE_MODE_PINNED: _StageMode.ValueType  # 2
-    """Chosen by chair, secretary or operator."""
-    STAGE_MODE_CALLED: _StageMode.ValueType  # 3
-    """A site was called."""
-
-class StageMode(_StageMode, metaclass=_StageModeEnumTypeWrapper): ...
-
-STAGE_MODE_UNSPECIFIED: StageMode.ValueType  # 0
-STAGE_MODE_AUTO: StageMode.ValueType  # 1
-"""Nothing chosen: the floor holder, else the chair."""
-STAGE_MODE_PINNED: StageMode.ValueType  # 2
-"""Chosen by chair, secretary or operator."""
-STAGE_MODE_CALLED: StageMode.ValueType  # 3
-"""A site was called."""
-Global___StageMode: _TypeAlias = StageMode  # noqa: Y015
-
 class _NodeHealth:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -205,6 +180,7 @@ class ParticipantState(_message.Message):
     PRESENCE_ID_FIELD_NUMBER: _builtins.int
     REMOVED_FIELD_NUMBER: _builtins.int
     LINK_QUALITY_FIELD_NUMBER: _builtins.int
+    PUBLICATION_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     role: _scheduling_pb2.AppointmentRole.ValueType
     connection: Global___ConnectionState.ValueType
@@ -219,6 +195,8 @@ class ParticipantState(_message.Message):
     """Set by chair or secretary: may not come back."""
     link_quality: _builtins.int
     """Worst recent link quality, 0 (bad) to 100 (good); absent when unknown."""
+    publication: _builtins.int
+    """Grows each time the publishing connection is built anew: the same mids then carry other streams."""
     @_builtins.property
     def party(self) -> _identity_pb2.Party: ...
     @_builtins.property
@@ -242,10 +220,11 @@ class ParticipantState(_message.Message):
         presence_id: _builtins.str = ...,
         removed: _builtins.bool = ...,
         link_quality: _builtins.int | None = ...,
+        publication: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_link_quality", b"_link_quality", "join_time", b"join_time", "link_quality", b"link_quality", "party", b"party"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_link_quality", b"_link_quality", "camera_off", b"camera_off", "connection", b"connection", "id", b"id", "join_time", b"join_time", "link_quality", b"link_quality", "microphone_off", b"microphone_off", "muted", b"muted", "party", b"party", "presence_id", b"presence_id", "removed", b"removed", "role", b"role", "streams", b"streams"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_link_quality", b"_link_quality", "camera_off", b"camera_off", "connection", b"connection", "id", b"id", "join_time", b"join_time", "link_quality", b"link_quality", "microphone_off", b"microphone_off", "muted", b"muted", "party", b"party", "presence_id", b"presence_id", "publication", b"publication", "removed", b"removed", "role", b"role", "streams", b"streams"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__link_quality: _TypeAlias = _typing.Literal["link_quality"]  # noqa: Y015
     _WhichOneofArgType__link_quality: _TypeAlias = _typing.Literal["_link_quality", b"_link_quality"]  # noqa: Y015
@@ -341,28 +320,27 @@ Global___FloorState: _TypeAlias = FloorState  # noqa: Y015
 
 @_typing.final
 class StageState(_message.Message):
-    """Entry "<meeting>.stage": what every main screen shows."""
+    """Entry "<meeting>.stage": what every main screen shows. A called site (see FloorHolder) goes before the
+    one chosen here; with neither, the first floor holder is shown, else the chair.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    MODE_FIELD_NUMBER: _builtins.int
     PARTICIPANT_ID_FIELD_NUMBER: _builtins.int
     SCREEN_PARTICIPANT_ID_FIELD_NUMBER: _builtins.int
-    mode: Global___StageMode.ValueType
     participant_id: _builtins.str
-    """Empty in AUTO."""
+    """Chosen by chair, secretary or operator; empty: automatic."""
     screen_participant_id: _builtins.str
     """Set while somebody shares a screen: it has the stage, the speaker beside it."""
     def __init__(
         self,
         *,
-        mode: Global___StageMode.ValueType = ...,
         participant_id: _builtins.str = ...,
         screen_participant_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "participant_id", b"participant_id", "screen_participant_id", b"screen_participant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["participant_id", b"participant_id", "screen_participant_id", b"screen_participant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -406,7 +406,7 @@ Global___Leave: _TypeAlias = Leave  # noqa: Y015
 class Command(_message.Message):
     """An act in the meeting. The reply carries the same `request_id`.
     Errors in replies: COMMAND_FORBIDDEN, PARTICIPANT_NOT_FOUND, COMMAND_INVALID, FLOOR_QUEUE_FULL,
-    ALREADY_REQUESTED, NOT_REQUESTED, CHAT_TOO_LONG, SCREEN_TAKEN, NO_FLOOR.
+    FLOOR_FULL, SCREEN_TAKEN, NO_FLOOR. Acts are idempotent: asking for what already holds succeeds.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -7,21 +7,7 @@ from collections import abc as _abc
 from giaoban.media.v1 import media_service_pb2 as _media_service_pb2
 from grpc import aio as _aio
 import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
-
-_T = _typing.TypeVar("_T")
-
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
-    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -29,39 +15,18 @@ GRPC_VERSION: str
 class MediaServiceStub:
     """Rooms, participants, floor and stage; the only part that knows Janus."""
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> MediaServiceAsyncStub: ...
-    Connect: _grpc.StreamStreamMultiCallable[_media_service_pb2.ConnectRequest, _media_service_pb2.ConnectResponse]
-    """One stream for one participant, for as long as it is connected. The first message is `join`.
-    Any replica takes any participant; `resume` takes a running participant over without a gap.
-    Errors end the stream: GRANT_INVALID, MEETING_ENDED, PARTICIPANT_REMOVED, REPLACED (joined again
-    elsewhere), NO_MEDIA_NODE (RetryInfo), OFFER_INVALID, JOIN_EXPECTED. Not idempotent.
-    """
-    SetRecording: _grpc.UnaryUnaryMultiCallable[_media_service_pb2.SetRecordingRequest, _media_service_pb2.SetRecordingResponse]
-    """Whether the room is being recorded. Recording only. Errors: ROOM_NOT_FOUND,
-    RECORDING_IN_PROGRESS (another id). Idempotent.
-    """
-    ListNodes: _grpc.UnaryUnaryMultiCallable[_media_service_pb2.ListNodesRequest, _media_service_pb2.ListNodesResponse]
-    """Media nodes with their load. Needs PERMISSION_OPERATE. Idempotent."""
-
-@_typing.type_check_only
-class MediaServiceAsyncStub(MediaServiceStub):
-    """Rooms, participants, floor and stage; the only part that knows Janus."""
-
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Connect: _aio.StreamStreamMultiCallable[_media_service_pb2.ConnectRequest, _media_service_pb2.ConnectResponse]  # type: ignore[assignment]
+    Connect: _aio.StreamStreamMultiCallable[_media_service_pb2.ConnectRequest, _media_service_pb2.ConnectResponse]
     """One stream for one participant, for as long as it is connected. The first message is `join`.
     Any replica takes any participant; `resume` takes a running participant over without a gap.
     Errors end the stream: GRANT_INVALID, MEETING_ENDED, PARTICIPANT_REMOVED, REPLACED (joined again
     elsewhere), NO_MEDIA_NODE (RetryInfo), OFFER_INVALID, JOIN_EXPECTED. Not idempotent.
     """
-    SetRecording: _aio.UnaryUnaryMultiCallable[_media_service_pb2.SetRecordingRequest, _media_service_pb2.SetRecordingResponse]  # type: ignore[assignment]
+    SetRecording: _aio.UnaryUnaryMultiCallable[_media_service_pb2.SetRecordingRequest, _media_service_pb2.SetRecordingResponse]
     """Whether the room is being recorded. Recording only. Errors: ROOM_NOT_FOUND,
     RECORDING_IN_PROGRESS (another id). Idempotent.
     """
-    ListNodes: _aio.UnaryUnaryMultiCallable[_media_service_pb2.ListNodesRequest, _media_service_pb2.ListNodesResponse]  # type: ignore[assignment]
+    ListNodes: _aio.UnaryUnaryMultiCallable[_media_service_pb2.ListNodesRequest, _media_service_pb2.ListNodesResponse]
     """Media nodes with their load. Needs PERMISSION_OPERATE. Idempotent."""
 
 class MediaServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -70,9 +35,9 @@ class MediaServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def Connect(
         self,
-        request_iterator: _MaybeAsyncIterator[_media_service_pb2.ConnectRequest],
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_media_service_pb2.ConnectResponse], _abc.AsyncIterator[_media_service_pb2.ConnectResponse]]:
+        request_iterator: _abc.AsyncIterator[_media_service_pb2.ConnectRequest],
+        context: _aio.ServicerContext[_abc.AsyncIterator[_media_service_pb2.ConnectRequest], _abc.AsyncIterator[_media_service_pb2.ConnectResponse]],
+    ) -> _abc.AsyncIterator[_media_service_pb2.ConnectResponse]:
         """One stream for one participant, for as long as it is connected. The first message is `join`.
         Any replica takes any participant; `resume` takes a running participant over without a gap.
         Errors end the stream: GRANT_INVALID, MEETING_ENDED, PARTICIPANT_REMOVED, REPLACED (joined again
@@ -83,8 +48,8 @@ class MediaServiceServicer(metaclass=_abc_1.ABCMeta):
     def SetRecording(
         self,
         request: _media_service_pb2.SetRecordingRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_media_service_pb2.SetRecordingResponse, _abc.Awaitable[_media_service_pb2.SetRecordingResponse]]:
+        context: _aio.ServicerContext[_media_service_pb2.SetRecordingRequest, _abc.Awaitable[_media_service_pb2.SetRecordingResponse]],
+    ) -> _abc.Awaitable[_media_service_pb2.SetRecordingResponse]:
         """Whether the room is being recorded. Recording only. Errors: ROOM_NOT_FOUND,
         RECORDING_IN_PROGRESS (another id). Idempotent.
         """
@@ -93,8 +58,8 @@ class MediaServiceServicer(metaclass=_abc_1.ABCMeta):
     def ListNodes(
         self,
         request: _media_service_pb2.ListNodesRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_media_service_pb2.ListNodesResponse, _abc.Awaitable[_media_service_pb2.ListNodesResponse]]:
+        context: _aio.ServicerContext[_media_service_pb2.ListNodesRequest, _abc.Awaitable[_media_service_pb2.ListNodesResponse]],
+    ) -> _abc.Awaitable[_media_service_pb2.ListNodesResponse]:
         """Media nodes with their load. Needs PERMISSION_OPERATE. Idempotent."""
 
-def add_MediaServiceServicer_to_server(servicer: MediaServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_MediaServiceServicer_to_server(servicer: MediaServiceServicer, server: _aio.Server) -> None: ...

@@ -7,21 +7,7 @@ from collections import abc as _abc
 from giaoban.notifications.v1 import notifications_service_pb2 as _notifications_service_pb2
 from grpc import aio as _aio
 import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
-
-_T = _typing.TypeVar("_T")
-
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
-    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -29,27 +15,12 @@ GRPC_VERSION: str
 class NotificationsServiceStub:
     """The caller's inbox."""
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> NotificationsServiceAsyncStub: ...
-    ListNotifications: _grpc.UnaryUnaryMultiCallable[_notifications_service_pb2.ListNotificationsRequest, _notifications_service_pb2.ListNotificationsResponse]
-    """Newest first. Idempotent."""
-    MarkNotificationRead: _grpc.UnaryUnaryMultiCallable[_notifications_service_pb2.MarkNotificationReadRequest, _notifications_service_pb2.MarkNotificationReadResponse]
-    """Errors: NOTIFICATION_NOT_FOUND. Idempotent."""
-    MarkAllNotificationsRead: _grpc.UnaryUnaryMultiCallable[_notifications_service_pb2.MarkAllNotificationsReadRequest, _notifications_service_pb2.MarkAllNotificationsReadResponse]
-    """Marks everything up to now as read. Idempotent."""
-
-@_typing.type_check_only
-class NotificationsServiceAsyncStub(NotificationsServiceStub):
-    """The caller's inbox."""
-
     def __init__(self, channel: _aio.Channel) -> None: ...
-    ListNotifications: _aio.UnaryUnaryMultiCallable[_notifications_service_pb2.ListNotificationsRequest, _notifications_service_pb2.ListNotificationsResponse]  # type: ignore[assignment]
+    ListNotifications: _aio.UnaryUnaryMultiCallable[_notifications_service_pb2.ListNotificationsRequest, _notifications_service_pb2.ListNotificationsResponse]
     """Newest first. Idempotent."""
-    MarkNotificationRead: _aio.UnaryUnaryMultiCallable[_notifications_service_pb2.MarkNotificationReadRequest, _notifications_service_pb2.MarkNotificationReadResponse]  # type: ignore[assignment]
+    MarkNotificationRead: _aio.UnaryUnaryMultiCallable[_notifications_service_pb2.MarkNotificationReadRequest, _notifications_service_pb2.MarkNotificationReadResponse]
     """Errors: NOTIFICATION_NOT_FOUND. Idempotent."""
-    MarkAllNotificationsRead: _aio.UnaryUnaryMultiCallable[_notifications_service_pb2.MarkAllNotificationsReadRequest, _notifications_service_pb2.MarkAllNotificationsReadResponse]  # type: ignore[assignment]
+    MarkAllNotificationsRead: _aio.UnaryUnaryMultiCallable[_notifications_service_pb2.MarkAllNotificationsReadRequest, _notifications_service_pb2.MarkAllNotificationsReadResponse]
     """Marks everything up to now as read. Idempotent."""
 
 class NotificationsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -59,24 +30,24 @@ class NotificationsServiceServicer(metaclass=_abc_1.ABCMeta):
     def ListNotifications(
         self,
         request: _notifications_service_pb2.ListNotificationsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_notifications_service_pb2.ListNotificationsResponse, _abc.Awaitable[_notifications_service_pb2.ListNotificationsResponse]]:
+        context: _aio.ServicerContext[_notifications_service_pb2.ListNotificationsRequest, _abc.Awaitable[_notifications_service_pb2.ListNotificationsResponse]],
+    ) -> _abc.Awaitable[_notifications_service_pb2.ListNotificationsResponse]:
         """Newest first. Idempotent."""
 
     @_abc_1.abstractmethod
     def MarkNotificationRead(
         self,
         request: _notifications_service_pb2.MarkNotificationReadRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_notifications_service_pb2.MarkNotificationReadResponse, _abc.Awaitable[_notifications_service_pb2.MarkNotificationReadResponse]]:
+        context: _aio.ServicerContext[_notifications_service_pb2.MarkNotificationReadRequest, _abc.Awaitable[_notifications_service_pb2.MarkNotificationReadResponse]],
+    ) -> _abc.Awaitable[_notifications_service_pb2.MarkNotificationReadResponse]:
         """Errors: NOTIFICATION_NOT_FOUND. Idempotent."""
 
     @_abc_1.abstractmethod
     def MarkAllNotificationsRead(
         self,
         request: _notifications_service_pb2.MarkAllNotificationsReadRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_notifications_service_pb2.MarkAllNotificationsReadResponse, _abc.Awaitable[_notifications_service_pb2.MarkAllNotificationsReadResponse]]:
+        context: _aio.ServicerContext[_notifications_service_pb2.MarkAllNotificationsReadRequest, _abc.Awaitable[_notifications_service_pb2.MarkAllNotificationsReadResponse]],
+    ) -> _abc.Awaitable[_notifications_service_pb2.MarkAllNotificationsReadResponse]:
         """Marks everything up to now as read. Idempotent."""
 
-def add_NotificationsServiceServicer_to_server(servicer: NotificationsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_NotificationsServiceServicer_to_server(servicer: NotificationsServiceServicer, server: _aio.Server) -> None: ...

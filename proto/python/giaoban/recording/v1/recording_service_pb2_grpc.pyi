@@ -7,21 +7,7 @@ from collections import abc as _abc
 from giaoban.recording.v1 import recording_service_pb2 as _recording_service_pb2
 from grpc import aio as _aio
 import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
-
-_T = _typing.TypeVar("_T")
-
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
-    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -29,43 +15,20 @@ GRPC_VERSION: str
 class RecordingServiceStub:
     """Recordings: capture control and library."""
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> RecordingServiceAsyncStub: ...
-    StartRecording: _grpc.UnaryUnaryMultiCallable[_recording_service_pb2.StartRecordingRequest, _recording_service_pb2.StartRecordingResponse]
-    """Starts recording a running meeting. Chair, secretary or operator. A running recording of the same
-    meeting is returned as it is. Errors: MEETING_NOT_FOUND, MEETING_NOT_RUNNING, RECORD_FORBIDDEN. Idempotent.
-    """
-    StopRecording: _grpc.UnaryUnaryMultiCallable[_recording_service_pb2.StopRecordingRequest, _recording_service_pb2.StopRecordingResponse]
-    """Errors: RECORDING_NOT_FOUND, RECORD_FORBIDDEN. Idempotent."""
-    GetRecording: _grpc.UnaryUnaryMultiCallable[_recording_service_pb2.GetRecordingRequest, _recording_service_pb2.GetRecordingResponse]
-    """Errors: RECORDING_NOT_FOUND (also when the caller may not see it). Idempotent."""
-    ListRecordings: _grpc.UnaryUnaryMultiCallable[_recording_service_pb2.ListRecordingsRequest, _recording_service_pb2.ListRecordingsResponse]
-    """Recordings of meetings the caller was appointed to or oversees, newest first. Idempotent."""
-    ReadContent: _grpc.UnaryStreamMultiCallable[_recording_service_pb2.ReadContentRequest, _recording_service_pb2.ReadContentResponse]
-    """Bytes of the composed file. Errors: RECORDING_NOT_FOUND, RECORDING_NOT_READY, RANGE_INVALID. Idempotent."""
-    RetryRecording: _grpc.UnaryUnaryMultiCallable[_recording_service_pb2.RetryRecordingRequest, _recording_service_pb2.RetryRecordingResponse]
-    """Composes again after a failure. Errors: RECORDING_NOT_FOUND, RECORD_FORBIDDEN, RECORDING_NOT_FAILED. Idempotent."""
-
-@_typing.type_check_only
-class RecordingServiceAsyncStub(RecordingServiceStub):
-    """Recordings: capture control and library."""
-
     def __init__(self, channel: _aio.Channel) -> None: ...
-    StartRecording: _aio.UnaryUnaryMultiCallable[_recording_service_pb2.StartRecordingRequest, _recording_service_pb2.StartRecordingResponse]  # type: ignore[assignment]
+    StartRecording: _aio.UnaryUnaryMultiCallable[_recording_service_pb2.StartRecordingRequest, _recording_service_pb2.StartRecordingResponse]
     """Starts recording a running meeting. Chair, secretary or operator. A running recording of the same
     meeting is returned as it is. Errors: MEETING_NOT_FOUND, MEETING_NOT_RUNNING, RECORD_FORBIDDEN. Idempotent.
     """
-    StopRecording: _aio.UnaryUnaryMultiCallable[_recording_service_pb2.StopRecordingRequest, _recording_service_pb2.StopRecordingResponse]  # type: ignore[assignment]
+    StopRecording: _aio.UnaryUnaryMultiCallable[_recording_service_pb2.StopRecordingRequest, _recording_service_pb2.StopRecordingResponse]
     """Errors: RECORDING_NOT_FOUND, RECORD_FORBIDDEN. Idempotent."""
-    GetRecording: _aio.UnaryUnaryMultiCallable[_recording_service_pb2.GetRecordingRequest, _recording_service_pb2.GetRecordingResponse]  # type: ignore[assignment]
+    GetRecording: _aio.UnaryUnaryMultiCallable[_recording_service_pb2.GetRecordingRequest, _recording_service_pb2.GetRecordingResponse]
     """Errors: RECORDING_NOT_FOUND (also when the caller may not see it). Idempotent."""
-    ListRecordings: _aio.UnaryUnaryMultiCallable[_recording_service_pb2.ListRecordingsRequest, _recording_service_pb2.ListRecordingsResponse]  # type: ignore[assignment]
+    ListRecordings: _aio.UnaryUnaryMultiCallable[_recording_service_pb2.ListRecordingsRequest, _recording_service_pb2.ListRecordingsResponse]
     """Recordings of meetings the caller was appointed to or oversees, newest first. Idempotent."""
-    ReadContent: _aio.UnaryStreamMultiCallable[_recording_service_pb2.ReadContentRequest, _recording_service_pb2.ReadContentResponse]  # type: ignore[assignment]
+    ReadContent: _aio.UnaryStreamMultiCallable[_recording_service_pb2.ReadContentRequest, _recording_service_pb2.ReadContentResponse]
     """Bytes of the composed file. Errors: RECORDING_NOT_FOUND, RECORDING_NOT_READY, RANGE_INVALID. Idempotent."""
-    RetryRecording: _aio.UnaryUnaryMultiCallable[_recording_service_pb2.RetryRecordingRequest, _recording_service_pb2.RetryRecordingResponse]  # type: ignore[assignment]
+    RetryRecording: _aio.UnaryUnaryMultiCallable[_recording_service_pb2.RetryRecordingRequest, _recording_service_pb2.RetryRecordingResponse]
     """Composes again after a failure. Errors: RECORDING_NOT_FOUND, RECORD_FORBIDDEN, RECORDING_NOT_FAILED. Idempotent."""
 
 class RecordingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -75,8 +38,8 @@ class RecordingServiceServicer(metaclass=_abc_1.ABCMeta):
     def StartRecording(
         self,
         request: _recording_service_pb2.StartRecordingRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_recording_service_pb2.StartRecordingResponse, _abc.Awaitable[_recording_service_pb2.StartRecordingResponse]]:
+        context: _aio.ServicerContext[_recording_service_pb2.StartRecordingRequest, _abc.Awaitable[_recording_service_pb2.StartRecordingResponse]],
+    ) -> _abc.Awaitable[_recording_service_pb2.StartRecordingResponse]:
         """Starts recording a running meeting. Chair, secretary or operator. A running recording of the same
         meeting is returned as it is. Errors: MEETING_NOT_FOUND, MEETING_NOT_RUNNING, RECORD_FORBIDDEN. Idempotent.
         """
@@ -85,40 +48,40 @@ class RecordingServiceServicer(metaclass=_abc_1.ABCMeta):
     def StopRecording(
         self,
         request: _recording_service_pb2.StopRecordingRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_recording_service_pb2.StopRecordingResponse, _abc.Awaitable[_recording_service_pb2.StopRecordingResponse]]:
+        context: _aio.ServicerContext[_recording_service_pb2.StopRecordingRequest, _abc.Awaitable[_recording_service_pb2.StopRecordingResponse]],
+    ) -> _abc.Awaitable[_recording_service_pb2.StopRecordingResponse]:
         """Errors: RECORDING_NOT_FOUND, RECORD_FORBIDDEN. Idempotent."""
 
     @_abc_1.abstractmethod
     def GetRecording(
         self,
         request: _recording_service_pb2.GetRecordingRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_recording_service_pb2.GetRecordingResponse, _abc.Awaitable[_recording_service_pb2.GetRecordingResponse]]:
+        context: _aio.ServicerContext[_recording_service_pb2.GetRecordingRequest, _abc.Awaitable[_recording_service_pb2.GetRecordingResponse]],
+    ) -> _abc.Awaitable[_recording_service_pb2.GetRecordingResponse]:
         """Errors: RECORDING_NOT_FOUND (also when the caller may not see it). Idempotent."""
 
     @_abc_1.abstractmethod
     def ListRecordings(
         self,
         request: _recording_service_pb2.ListRecordingsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_recording_service_pb2.ListRecordingsResponse, _abc.Awaitable[_recording_service_pb2.ListRecordingsResponse]]:
+        context: _aio.ServicerContext[_recording_service_pb2.ListRecordingsRequest, _abc.Awaitable[_recording_service_pb2.ListRecordingsResponse]],
+    ) -> _abc.Awaitable[_recording_service_pb2.ListRecordingsResponse]:
         """Recordings of meetings the caller was appointed to or oversees, newest first. Idempotent."""
 
     @_abc_1.abstractmethod
     def ReadContent(
         self,
         request: _recording_service_pb2.ReadContentRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_recording_service_pb2.ReadContentResponse], _abc.AsyncIterator[_recording_service_pb2.ReadContentResponse]]:
+        context: _aio.ServicerContext[_recording_service_pb2.ReadContentRequest, _abc.AsyncIterator[_recording_service_pb2.ReadContentResponse]],
+    ) -> _abc.AsyncIterator[_recording_service_pb2.ReadContentResponse]:
         """Bytes of the composed file. Errors: RECORDING_NOT_FOUND, RECORDING_NOT_READY, RANGE_INVALID. Idempotent."""
 
     @_abc_1.abstractmethod
     def RetryRecording(
         self,
         request: _recording_service_pb2.RetryRecordingRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_recording_service_pb2.RetryRecordingResponse, _abc.Awaitable[_recording_service_pb2.RetryRecordingResponse]]:
+        context: _aio.ServicerContext[_recording_service_pb2.RetryRecordingRequest, _abc.Awaitable[_recording_service_pb2.RetryRecordingResponse]],
+    ) -> _abc.Awaitable[_recording_service_pb2.RetryRecordingResponse]:
         """Composes again after a failure. Errors: RECORDING_NOT_FOUND, RECORD_FORBIDDEN, RECORDING_NOT_FAILED. Idempotent."""
 
-def add_RecordingServiceServicer_to_server(servicer: RecordingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_RecordingServiceServicer_to_server(servicer: RecordingServiceServicer, server: _aio.Server) -> None: ...

@@ -7,21 +7,7 @@ from collections import abc as _abc
 from giaoban.scheduling.v1 import scheduling_service_pb2 as _scheduling_service_pb2
 from grpc import aio as _aio
 import abc as _abc_1
-import grpc as _grpc
-import sys
-import typing as _typing
 
-if sys.version_info >= (3, 11):
-    from typing import Self as _Self
-else:
-    from typing_extensions import Self as _Self
-
-_T = _typing.TypeVar("_T")
-
-class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
-
-class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
-    ...
 
 GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
@@ -29,91 +15,43 @@ GRPC_VERSION: str
 class SchedulingServiceStub:
     """Meetings, who is invited, who comes in, who was there."""
 
-    @_typing.overload
-    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
-    @_typing.overload
-    def __new__(cls, channel: _aio.Channel) -> SchedulingServiceAsyncStub: ...
-    CreateMeeting: _grpc.UnaryUnaryMultiCallable[_scheduling_service_pb2.CreateMeetingRequest, _scheduling_service_pb2.CreateMeetingResponse]
-    """Calls a meeting. Needs PERMISSION_CONVENE in the unit. Idempotent with `idempotency_key`.
-    Errors: MEETING_INVALID (field violations), CONVENE_FORBIDDEN, UNIT_NOT_FOUND,
-    IDEMPOTENCY_KEY_REUSED (same key, other content).
-    """
-    GetMeeting: _grpc.UnaryUnaryMultiCallable[_scheduling_service_pb2.GetMeetingRequest, _scheduling_service_pb2.GetMeetingResponse]
-    """Errors: MEETING_NOT_FOUND (also when the caller may not see it). Idempotent."""
-    ListMeetings: _grpc.UnaryUnaryMultiCallable[_scheduling_service_pb2.ListMeetingsRequest, _scheduling_service_pb2.ListMeetingsResponse]
-    """Meetings the caller is invited to or oversees, by start time. Idempotent."""
-    UpdateMeeting: _grpc.UnaryUnaryMultiCallable[_scheduling_service_pb2.UpdateMeetingRequest, _scheduling_service_pb2.UpdateMeetingResponse]
-    """Changes a meeting that has not ended. Chair, secretary or convener.
-    Errors: MEETING_NOT_FOUND, MEETING_INVALID, MEETING_CHANGED (etag), MEETING_ENDED,
-    MEETING_CANCELLED, EDIT_FORBIDDEN. Not idempotent (etag guards).
-    """
-    CancelMeeting: _grpc.UnaryUnaryMultiCallable[_scheduling_service_pb2.CancelMeetingRequest, _scheduling_service_pb2.CancelMeetingResponse]
-    """Errors: MEETING_NOT_FOUND, MEETING_CHANGED, MEETING_ENDED, MEETING_RUNNING, EDIT_FORBIDDEN. Idempotent."""
-    EndMeeting: _grpc.UnaryUnaryMultiCallable[_scheduling_service_pb2.EndMeetingRequest, _scheduling_service_pb2.EndMeetingResponse]
-    """Ends a running meeting for everyone. Chair or secretary.
-    Errors: MEETING_NOT_FOUND, MEETING_NOT_RUNNING, END_FORBIDDEN. Idempotent.
-    """
-    RequestAdmission: _grpc.UnaryUnaryMultiCallable[_scheduling_service_pb2.RequestAdmissionRequest, _scheduling_service_pb2.RequestAdmissionResponse]
-    """The admission of the caller (user or terminal). Appointed parties are admitted at once from
-    60 minutes before the start; members of the organisation without one wait; anyone else is told
-    that there is no such meeting. Idempotent.
-    Errors: MEETING_NOT_FOUND, MEETING_NOT_OPEN (metadata opens_at), MEETING_ENDED,
-    MEETING_CANCELLED, ADMISSION_REFUSED, PARTICIPANT_LIMIT_REACHED, WAITING_LIMIT_REACHED.
-    """
-    ListAdmissions: _grpc.UnaryUnaryMultiCallable[_scheduling_service_pb2.ListAdmissionsRequest, _scheduling_service_pb2.ListAdmissionsResponse]
-    """Who waits. Chair, secretary or operator. Errors: MEETING_NOT_FOUND, ADMIT_FORBIDDEN. Idempotent."""
-    DecideAdmission: _grpc.UnaryUnaryMultiCallable[_scheduling_service_pb2.DecideAdmissionRequest, _scheduling_service_pb2.DecideAdmissionResponse]
-    """Admits or refuses somebody who waits. Chair or secretary.
-    Errors: ADMISSION_NOT_FOUND, ADMIT_FORBIDDEN, ADMISSION_DECIDED (other decision). Idempotent.
-    """
-    GetAttendance: _grpc.UnaryUnaryMultiCallable[_scheduling_service_pb2.GetAttendanceRequest, _scheduling_service_pb2.GetAttendanceResponse]
-    """Who was there, at which site, from when to when; the absent too. Idempotent."""
-    GetMyAppointment: _grpc.UnaryUnaryMultiCallable[_scheduling_service_pb2.GetMyAppointmentRequest, _scheduling_service_pb2.GetMyAppointmentResponse]
-    """The caller's role in a meeting, for services that guard acts on it. Idempotent.
-    Errors: MEETING_NOT_FOUND.
-    """
-
-@_typing.type_check_only
-class SchedulingServiceAsyncStub(SchedulingServiceStub):
-    """Meetings, who is invited, who comes in, who was there."""
-
     def __init__(self, channel: _aio.Channel) -> None: ...
-    CreateMeeting: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.CreateMeetingRequest, _scheduling_service_pb2.CreateMeetingResponse]  # type: ignore[assignment]
+    CreateMeeting: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.CreateMeetingRequest, _scheduling_service_pb2.CreateMeetingResponse]
     """Calls a meeting. Needs PERMISSION_CONVENE in the unit. Idempotent with `idempotency_key`.
     Errors: MEETING_INVALID (field violations), CONVENE_FORBIDDEN, UNIT_NOT_FOUND,
     IDEMPOTENCY_KEY_REUSED (same key, other content).
     """
-    GetMeeting: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.GetMeetingRequest, _scheduling_service_pb2.GetMeetingResponse]  # type: ignore[assignment]
+    GetMeeting: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.GetMeetingRequest, _scheduling_service_pb2.GetMeetingResponse]
     """Errors: MEETING_NOT_FOUND (also when the caller may not see it). Idempotent."""
-    ListMeetings: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.ListMeetingsRequest, _scheduling_service_pb2.ListMeetingsResponse]  # type: ignore[assignment]
+    ListMeetings: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.ListMeetingsRequest, _scheduling_service_pb2.ListMeetingsResponse]
     """Meetings the caller is invited to or oversees, by start time. Idempotent."""
-    UpdateMeeting: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.UpdateMeetingRequest, _scheduling_service_pb2.UpdateMeetingResponse]  # type: ignore[assignment]
+    UpdateMeeting: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.UpdateMeetingRequest, _scheduling_service_pb2.UpdateMeetingResponse]
     """Changes a meeting that has not ended. Chair, secretary or convener.
     Errors: MEETING_NOT_FOUND, MEETING_INVALID, MEETING_CHANGED (etag), MEETING_ENDED,
     MEETING_CANCELLED, EDIT_FORBIDDEN. Not idempotent (etag guards).
     """
-    CancelMeeting: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.CancelMeetingRequest, _scheduling_service_pb2.CancelMeetingResponse]  # type: ignore[assignment]
+    CancelMeeting: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.CancelMeetingRequest, _scheduling_service_pb2.CancelMeetingResponse]
     """Errors: MEETING_NOT_FOUND, MEETING_CHANGED, MEETING_ENDED, MEETING_RUNNING, EDIT_FORBIDDEN. Idempotent."""
-    EndMeeting: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.EndMeetingRequest, _scheduling_service_pb2.EndMeetingResponse]  # type: ignore[assignment]
+    EndMeeting: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.EndMeetingRequest, _scheduling_service_pb2.EndMeetingResponse]
     """Ends a running meeting for everyone. Chair or secretary.
     Errors: MEETING_NOT_FOUND, MEETING_NOT_RUNNING, END_FORBIDDEN. Idempotent.
     """
-    RequestAdmission: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.RequestAdmissionRequest, _scheduling_service_pb2.RequestAdmissionResponse]  # type: ignore[assignment]
+    RequestAdmission: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.RequestAdmissionRequest, _scheduling_service_pb2.RequestAdmissionResponse]
     """The admission of the caller (user or terminal). Appointed parties are admitted at once from
     60 minutes before the start; members of the organisation without one wait; anyone else is told
     that there is no such meeting. Idempotent.
     Errors: MEETING_NOT_FOUND, MEETING_NOT_OPEN (metadata opens_at), MEETING_ENDED,
     MEETING_CANCELLED, ADMISSION_REFUSED, PARTICIPANT_LIMIT_REACHED, WAITING_LIMIT_REACHED.
     """
-    ListAdmissions: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.ListAdmissionsRequest, _scheduling_service_pb2.ListAdmissionsResponse]  # type: ignore[assignment]
+    ListAdmissions: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.ListAdmissionsRequest, _scheduling_service_pb2.ListAdmissionsResponse]
     """Who waits. Chair, secretary or operator. Errors: MEETING_NOT_FOUND, ADMIT_FORBIDDEN. Idempotent."""
-    DecideAdmission: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.DecideAdmissionRequest, _scheduling_service_pb2.DecideAdmissionResponse]  # type: ignore[assignment]
+    DecideAdmission: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.DecideAdmissionRequest, _scheduling_service_pb2.DecideAdmissionResponse]
     """Admits or refuses somebody who waits. Chair or secretary.
     Errors: ADMISSION_NOT_FOUND, ADMIT_FORBIDDEN, ADMISSION_DECIDED (other decision). Idempotent.
     """
-    GetAttendance: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.GetAttendanceRequest, _scheduling_service_pb2.GetAttendanceResponse]  # type: ignore[assignment]
+    GetAttendance: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.GetAttendanceRequest, _scheduling_service_pb2.GetAttendanceResponse]
     """Who was there, at which site, from when to when; the absent too. Idempotent."""
-    GetMyAppointment: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.GetMyAppointmentRequest, _scheduling_service_pb2.GetMyAppointmentResponse]  # type: ignore[assignment]
+    GetMyAppointment: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.GetMyAppointmentRequest, _scheduling_service_pb2.GetMyAppointmentResponse]
     """The caller's role in a meeting, for services that guard acts on it. Idempotent.
     Errors: MEETING_NOT_FOUND.
     """
@@ -125,8 +63,8 @@ class SchedulingServiceServicer(metaclass=_abc_1.ABCMeta):
     def CreateMeeting(
         self,
         request: _scheduling_service_pb2.CreateMeetingRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_scheduling_service_pb2.CreateMeetingResponse, _abc.Awaitable[_scheduling_service_pb2.CreateMeetingResponse]]:
+        context: _aio.ServicerContext[_scheduling_service_pb2.CreateMeetingRequest, _abc.Awaitable[_scheduling_service_pb2.CreateMeetingResponse]],
+    ) -> _abc.Awaitable[_scheduling_service_pb2.CreateMeetingResponse]:
         """Calls a meeting. Needs PERMISSION_CONVENE in the unit. Idempotent with `idempotency_key`.
         Errors: MEETING_INVALID (field violations), CONVENE_FORBIDDEN, UNIT_NOT_FOUND,
         IDEMPOTENCY_KEY_REUSED (same key, other content).
@@ -136,24 +74,24 @@ class SchedulingServiceServicer(metaclass=_abc_1.ABCMeta):
     def GetMeeting(
         self,
         request: _scheduling_service_pb2.GetMeetingRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_scheduling_service_pb2.GetMeetingResponse, _abc.Awaitable[_scheduling_service_pb2.GetMeetingResponse]]:
+        context: _aio.ServicerContext[_scheduling_service_pb2.GetMeetingRequest, _abc.Awaitable[_scheduling_service_pb2.GetMeetingResponse]],
+    ) -> _abc.Awaitable[_scheduling_service_pb2.GetMeetingResponse]:
         """Errors: MEETING_NOT_FOUND (also when the caller may not see it). Idempotent."""
 
     @_abc_1.abstractmethod
     def ListMeetings(
         self,
         request: _scheduling_service_pb2.ListMeetingsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_scheduling_service_pb2.ListMeetingsResponse, _abc.Awaitable[_scheduling_service_pb2.ListMeetingsResponse]]:
+        context: _aio.ServicerContext[_scheduling_service_pb2.ListMeetingsRequest, _abc.Awaitable[_scheduling_service_pb2.ListMeetingsResponse]],
+    ) -> _abc.Awaitable[_scheduling_service_pb2.ListMeetingsResponse]:
         """Meetings the caller is invited to or oversees, by start time. Idempotent."""
 
     @_abc_1.abstractmethod
     def UpdateMeeting(
         self,
         request: _scheduling_service_pb2.UpdateMeetingRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_scheduling_service_pb2.UpdateMeetingResponse, _abc.Awaitable[_scheduling_service_pb2.UpdateMeetingResponse]]:
+        context: _aio.ServicerContext[_scheduling_service_pb2.UpdateMeetingRequest, _abc.Awaitable[_scheduling_service_pb2.UpdateMeetingResponse]],
+    ) -> _abc.Awaitable[_scheduling_service_pb2.UpdateMeetingResponse]:
         """Changes a meeting that has not ended. Chair, secretary or convener.
         Errors: MEETING_NOT_FOUND, MEETING_INVALID, MEETING_CHANGED (etag), MEETING_ENDED,
         MEETING_CANCELLED, EDIT_FORBIDDEN. Not idempotent (etag guards).
@@ -163,16 +101,16 @@ class SchedulingServiceServicer(metaclass=_abc_1.ABCMeta):
     def CancelMeeting(
         self,
         request: _scheduling_service_pb2.CancelMeetingRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_scheduling_service_pb2.CancelMeetingResponse, _abc.Awaitable[_scheduling_service_pb2.CancelMeetingResponse]]:
+        context: _aio.ServicerContext[_scheduling_service_pb2.CancelMeetingRequest, _abc.Awaitable[_scheduling_service_pb2.CancelMeetingResponse]],
+    ) -> _abc.Awaitable[_scheduling_service_pb2.CancelMeetingResponse]:
         """Errors: MEETING_NOT_FOUND, MEETING_CHANGED, MEETING_ENDED, MEETING_RUNNING, EDIT_FORBIDDEN. Idempotent."""
 
     @_abc_1.abstractmethod
     def EndMeeting(
         self,
         request: _scheduling_service_pb2.EndMeetingRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_scheduling_service_pb2.EndMeetingResponse, _abc.Awaitable[_scheduling_service_pb2.EndMeetingResponse]]:
+        context: _aio.ServicerContext[_scheduling_service_pb2.EndMeetingRequest, _abc.Awaitable[_scheduling_service_pb2.EndMeetingResponse]],
+    ) -> _abc.Awaitable[_scheduling_service_pb2.EndMeetingResponse]:
         """Ends a running meeting for everyone. Chair or secretary.
         Errors: MEETING_NOT_FOUND, MEETING_NOT_RUNNING, END_FORBIDDEN. Idempotent.
         """
@@ -181,8 +119,8 @@ class SchedulingServiceServicer(metaclass=_abc_1.ABCMeta):
     def RequestAdmission(
         self,
         request: _scheduling_service_pb2.RequestAdmissionRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_scheduling_service_pb2.RequestAdmissionResponse, _abc.Awaitable[_scheduling_service_pb2.RequestAdmissionResponse]]:
+        context: _aio.ServicerContext[_scheduling_service_pb2.RequestAdmissionRequest, _abc.Awaitable[_scheduling_service_pb2.RequestAdmissionResponse]],
+    ) -> _abc.Awaitable[_scheduling_service_pb2.RequestAdmissionResponse]:
         """The admission of the caller (user or terminal). Appointed parties are admitted at once from
         60 minutes before the start; members of the organisation without one wait; anyone else is told
         that there is no such meeting. Idempotent.
@@ -194,16 +132,16 @@ class SchedulingServiceServicer(metaclass=_abc_1.ABCMeta):
     def ListAdmissions(
         self,
         request: _scheduling_service_pb2.ListAdmissionsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_scheduling_service_pb2.ListAdmissionsResponse, _abc.Awaitable[_scheduling_service_pb2.ListAdmissionsResponse]]:
+        context: _aio.ServicerContext[_scheduling_service_pb2.ListAdmissionsRequest, _abc.Awaitable[_scheduling_service_pb2.ListAdmissionsResponse]],
+    ) -> _abc.Awaitable[_scheduling_service_pb2.ListAdmissionsResponse]:
         """Who waits. Chair, secretary or operator. Errors: MEETING_NOT_FOUND, ADMIT_FORBIDDEN. Idempotent."""
 
     @_abc_1.abstractmethod
     def DecideAdmission(
         self,
         request: _scheduling_service_pb2.DecideAdmissionRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_scheduling_service_pb2.DecideAdmissionResponse, _abc.Awaitable[_scheduling_service_pb2.DecideAdmissionResponse]]:
+        context: _aio.ServicerContext[_scheduling_service_pb2.DecideAdmissionRequest, _abc.Awaitable[_scheduling_service_pb2.DecideAdmissionResponse]],
+    ) -> _abc.Awaitable[_scheduling_service_pb2.DecideAdmissionResponse]:
         """Admits or refuses somebody who waits. Chair or secretary.
         Errors: ADMISSION_NOT_FOUND, ADMIT_FORBIDDEN, ADMISSION_DECIDED (other decision). Idempotent.
         """
@@ -212,18 +150,18 @@ class SchedulingServiceServicer(metaclass=_abc_1.ABCMeta):
     def GetAttendance(
         self,
         request: _scheduling_service_pb2.GetAttendanceRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_scheduling_service_pb2.GetAttendanceResponse, _abc.Awaitable[_scheduling_service_pb2.GetAttendanceResponse]]:
+        context: _aio.ServicerContext[_scheduling_service_pb2.GetAttendanceRequest, _abc.Awaitable[_scheduling_service_pb2.GetAttendanceResponse]],
+    ) -> _abc.Awaitable[_scheduling_service_pb2.GetAttendanceResponse]:
         """Who was there, at which site, from when to when; the absent too. Idempotent."""
 
     @_abc_1.abstractmethod
     def GetMyAppointment(
         self,
         request: _scheduling_service_pb2.GetMyAppointmentRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_scheduling_service_pb2.GetMyAppointmentResponse, _abc.Awaitable[_scheduling_service_pb2.GetMyAppointmentResponse]]:
+        context: _aio.ServicerContext[_scheduling_service_pb2.GetMyAppointmentRequest, _abc.Awaitable[_scheduling_service_pb2.GetMyAppointmentResponse]],
+    ) -> _abc.Awaitable[_scheduling_service_pb2.GetMyAppointmentResponse]:
         """The caller's role in a meeting, for services that guard acts on it. Idempotent.
         Errors: MEETING_NOT_FOUND.
         """
 
-def add_SchedulingServiceServicer_to_server(servicer: SchedulingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+def add_SchedulingServiceServicer_to_server(servicer: SchedulingServiceServicer, server: _aio.Server) -> None: ...
