@@ -421,9 +421,10 @@ class RequestAdmissionResponse(_message.Message):
     GRANT_FIELD_NUMBER: _builtins.int
     MEETING_FIELD_NUMBER: _builtins.int
     grant: _builtins.str
-    """When admitted: the grant that media demands (EdDSA JWT by scheduling, audience "media";
-    claims: sub participant id, mtg meeting id, org, role, pol microphone policy, name, office, unit,
-    party kind and id, exp).
+    """When admitted: the grant that media demands (EdDSA JWT signed by scheduling, kind "admission", audience
+    "media"). Claims: sub (participant id), mtg (meeting id), org (organisation id), role and pol (appointment
+    role and microphone policy in lower case, e.g. "chair", "floor"), party {kind: "user" or "site", id, name,
+    office, unit_id, unit_name}, exp.
     """
     @_builtins.property
     def admission(self) -> _scheduling_pb2.Admission: ...
