@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Owns how alembic runs a service's migrations: on the connection that `db.migrate_database` locked."""
+
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"])
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Owns calls to other services: deadline, identity, the end user's token, trace, errors, retries."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import grpc
+from opentelemetry.trace import SpanKind
+
+from giaoban_kit import callers, service_auth, tokens
+from giaoban_kit.errors import Unavailable
+from giaoban_kit.grpc_server import MAX_MESSAGE_BYTES
+from giaoban_kit.service_auth import ServiceIdentity
+from giaoban_kit.status import from_status
+from giaoban_kit.telemetry import span, trace_headers
+
+DEFAULT_TIMEOUT = timedelta(seconds=5)
+RETRY_SECONDS = (0.05, 0.2, 0.6)  # waits before each repetition, with jitter
+OPTIONS = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.lb_policy_name", "round_robin"),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+def _prepare(details: Any, identity: ServiceIdentity, timeout: float | None) -> Any:
+    """The call's details with our metadata and deadline; what the caller set stays."""
+    metadata = grpc.aio.Metadata(*(details.metadata or ()))
+    method = details.method.decode() if isinstance(details.method, bytes) else details.method
+    package = method.removeprefix("/").split(".")
+    if package[0] == "giaoban":
+        metadata.add(service_auth.METADATA_KEY, identity.token_for(package[1]))
+        token = tokens.current_token()
+        if token is not None and "authorization" not in metadata:
+            metadata.add("authorization", f"Bearer {token}")
+    for key, value in trace_headers().items():
+        metadata.add(key, value)
+    return grpc.aio.ClientCallDetails(
+        details.method, timeout, metadata, details.credentials, details.wait_for_ready
+    )
+
+
+def _method(details: Any) -> str:
+    method = details.method
+    return method.decode() if isinstance(method, bytes) else str(method)
+
+
+async def _responses(method: str, call: Any) -> AsyncIterator[Any]:
+    try:
+        async for response in call:
+            yield response
+    except grpc.aio.AioRpcError as error:
+        raise from_status(error.code(), error.details(), error.trailing_metadata()) from None
+
+
+class _Unary(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
+    def __init__(self, identity: ServiceIdentity, timeout: timedelta) -> None:
+        self._identity = identity
+        self._timeout = timeout.total_seconds()
+
+    async def intercept_unary_unary(
+        self, continuation: Callable[..., Awaitable[Any]], client_call_details: Any, request: Any
+    ) -> Any:
+        method = _method(client_call_details)
+        rule = callers.rules().get(method)
+        waits = iter(RETRY_SECONDS if rule is not None and rule.idempotent else ())
+        loop = asyncio.get_running_loop()
+        end = loop.time() + (client_call_details.timeout or self._timeout)
+        with span(method[1:], SpanKind.CLIENT, **{"rpc.method": method[1:]}):
+            while True:
+                call = await continuation(
+                    _prepare(client_call_details, self._identity, max(end - loop.time(), 0.0)), request
+                )
+                try:
+                    return await call
+                except grpc.aio.AioRpcError as failed:
+                    error = from_status(failed.code(), failed.details(), failed.trailing_metadata())
+                wait = next(waits, None)
+                if not isinstance(error, Unavailable) or wait is None or loop.time() + wait >= end:
+                    raise error
+                await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311  (jitter, no secret)
+
+
+class _UnaryStream(grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[misc]
+    def __init__(self, identity: ServiceIdentity) -> None:
+        self._identity = identity
+
+    async def intercept_unary_stream(
+        self, continuation: Callable[..., Awaitable[Any]], client_call_details: Any, request: Any
+    ) -> Any:
+        method = _method(client_call_details)
+        with span(method[1:], SpanKind.CLIENT, **{"rpc.method": method[1:]}):
+            details = _prepare(client_call_details, self._identity, client_call_details.timeout)
+            return _responses(method, await continuation(details, request))
+
+
+class _StreamStream(grpc.aio.StreamStreamClientInterceptor):  # type: ignore[misc]
+    def __init__(self, identity: ServiceIdentity) -> None:
+        self._identity = identity
+
+    async def intercept_stream_stream(
+        self, continuation: Callable[..., Awaitable[Any]], client_call_details: Any, request_iterator: Any
+    ) -> Any:
+        method = _method(client_call_details)
+        with span(method[1:], SpanKind.CLIENT, **{"rpc.method": method[1:]}):
+            details = _prepare(client_call_details, self._identity, client_call_details.timeout)
+            return _responses(method, await continuation(details, request_iterator))
+
+
+@asynccontextmanager
+async def channel(
+    target: str, identity: ServiceIdentity, timeout: timedelta = DEFAULT_TIMEOUT
+) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel whose calls raise GiaobanError. `timeout` bounds unary calls that name none; streams have none.
+
+    Streams are read with `async for` and written with `call.write` or a request iterator.
+    """
+    interceptors = [_Unary(identity, timeout), _UnaryStream(identity), _StreamStream(identity)]
+    async with grpc.aio.insecure_channel(target, options=OPTIONS, interceptors=interceptors) as opened:
+        yield opened
