@@ -61,7 +61,7 @@ async def test_a_service_cannot_publish_on_anothers_subject(nats_server_with_acc
     """NATS drops and reports an event published under another service's name."""
     refused: asyncio.Queue[Exception] = asyncio.Queue()
     client = await nats.connect(**nats_server_with_accounts.connect_options("media"), error_cb=refused.put)
-    admin = await nats.connect(**nats_server_with_accounts.connect_options("admin"))
+    admin = await nats.connect(**nats_server_with_accounts.connect_options("dev"))
     seen = await admin.subscribe("giaoban.>")
     await admin.flush()
     await client.publish("giaoban.scheduling.v1.meeting.ended.1", b"false")
@@ -104,7 +104,7 @@ async def test_a_bucket_is_written_by_its_owner_and_watched_by_its_reader(
 async def test_an_event_reaches_the_durable_consumer_of_another_service(
     nats_server_with_accounts: Nats,
 ) -> None:
-    """scheduling's stream is read by recording through a durable consumer of its own name, and only that."""
+    """scheduling's stream is read by recording through a durable consumer, which it cannot delete."""
     owner = await nats.connect(**nats_server_with_accounts.connect_options("scheduling"))
     await owner.jetstream().add_stream(name="SCHEDULING", subjects=["giaoban.scheduling.>"])
     await owner.jetstream().publish(
@@ -112,12 +112,16 @@ async def test_an_event_reaches_the_durable_consumer_of_another_service(
     )
     reader = await nats.connect(**nats_server_with_accounts.connect_options("recording"), error_cb=_ignore)
     stream = reader.jetstream(timeout=1)
-    consumer = await stream.pull_subscribe("giaoban.scheduling.>", durable="recording", stream="SCHEDULING")
+    consumer = await stream.pull_subscribe(
+        "giaoban.scheduling.>", durable="recording-jobs", stream="SCHEDULING"
+    )
     (message,) = await consumer.fetch(1, timeout=5)
     assert message.data == b"x"
     await message.ack_sync()
     with pytest.raises(nats.errors.TimeoutError):
-        await stream.pull_subscribe("giaoban.scheduling.>", durable="notifications", stream="SCHEDULING")
+        await stream.delete_consumer("SCHEDULING", "recording-jobs")
+    with pytest.raises(nats.errors.TimeoutError):
+        await stream.delete_stream("SCHEDULING")
     await reader.close()
     await owner.close()
 

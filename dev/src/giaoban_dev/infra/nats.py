@@ -24,7 +24,7 @@ HOST = "127.0.0.1"
 PORT_KEY = "GIAOBAN_DEV_NATS_PORT"
 SERVICES = ("identity", "scheduling", "media", "recording", "notifications", "gateway")
 
-# Event streams by owner; consumers of other services are durable and named after the service that reads.
+# Event streams by owner; every service may read them.
 STREAMS: Mapping[str, Sequence[str]] = {
     "identity": ("IDENTITY",),
     "scheduling": ("SCHEDULING",),
@@ -66,7 +66,7 @@ class Nats:
         self._credentials = credentials
         self.process = Process(
             name="nats",
-            argv=[str(_binary()), "--config", str(directory / "nats.conf")],
+            argv=[str(binary()), "--config", str(directory / "nats.conf")],
             log_file=directory / "nats.log",
             parent_death_signal="TERM",
         )
@@ -137,11 +137,11 @@ def inbox_prefix(user: str) -> str:
 
 
 def permissions() -> dict[str, dict[str, list[str]]]:
-    """Return what each user may publish and subscribe: the services, `janus` (MQTT) and `admin` (tools, tests)."""
+    """Return what each user may publish and subscribe: the services, `janus` (MQTT) and `dev` (tools of the local stack, tests)."""
     users = {name: _service(name) for name in SERVICES}
     # $MQTT.> is the MQTT session state the server keeps on the client's behalf.
     users["janus"] = {"publish": ["janus.>", "$MQTT.>"], "subscribe": ["$MQTT.>", "_INBOX.>"]}
-    users["admin"] = {"publish": [">"], "subscribe": [">"]}
+    users["dev"] = {"publish": [">"], "subscribe": [">"]}
     return users
 
 
@@ -149,7 +149,12 @@ def _service(name: str) -> dict[str, list[str]]:
     publish = [f"giaoban.{name}.>", "$JS.API.INFO", "$JS.API.STREAM.NAMES", "$JS.ACK.>", "$JS.FC.>"]
     own = [*STREAMS[name], *(f"KV_{bucket}" for bucket in BUCKETS.get(name, {}))]
     for stream in own:
-        publish += [f"$JS.API.STREAM.*.{stream}", f"$JS.API.STREAM.MSG.*.{stream}", *_consumer(stream)]
+        publish += [
+            f"$JS.API.STREAM.*.{stream}",
+            f"$JS.API.STREAM.MSG.*.{stream}",
+            *_watching(stream),
+            f"$JS.API.CONSUMER.*.{stream}.*",
+        ]
         publish += [f"$JS.API.DIRECT.GET.{stream}", f"$JS.API.DIRECT.GET.{stream}.>"]
     publish += [f"$KV.{bucket}.>" for bucket in BUCKETS.get(name, {})]
     # The dead letters of a consumer go under the consumer's own name; everybody's lie in one stream.
@@ -157,8 +162,7 @@ def _service(name: str) -> dict[str, list[str]]:
     for owner, streams in STREAMS.items():
         if owner != name:
             for stream in streams:
-                # A consumer named after its reader: nobody can take or delete another reader's.
-                publish += [f"$JS.API.STREAM.INFO.{stream}", *_consumer(stream, name)]
+                publish += [f"$JS.API.STREAM.INFO.{stream}", *_reading(stream)]
     for buckets in BUCKETS.values():
         for bucket, readers in buckets.items():
             if name in readers:
@@ -166,7 +170,7 @@ def _service(name: str) -> dict[str, list[str]]:
                 publish += [
                     f"$JS.API.STREAM.INFO.{stream}",
                     f"$JS.API.STREAM.MSG.GET.{stream}",
-                    *_consumer(stream),
+                    *_watching(stream),
                 ]
                 publish += [f"$JS.API.DIRECT.GET.{stream}", f"$JS.API.DIRECT.GET.{stream}.>"]
     subscribe = ["giaoban.>", f"{inbox_prefix(name)}.>"]
@@ -175,27 +179,24 @@ def _service(name: str) -> dict[str, list[str]]:
     return {"publish": publish, "subscribe": subscribe}
 
 
-def _consumer(stream: str, durable: str | None = None) -> list[str]:
-    """Return the API subjects to make and read consumers of a stream: any, or only the one called `durable`.
+def _reading(stream: str) -> list[str]:
+    """Return the API subjects to make and read consumers of a stream, but not to delete or pause them.
 
-    Watches of a bucket are ephemeral consumers with random names, so `durable` cannot be asked of them.
+    Wildcards stand for whole tokens, so consumers cannot be told apart by a prefix of their names: who may read
+    a stream could read with another's consumer, yet cannot take it away.
     """
-    if durable is None:
-        return [
-            f"$JS.API.CONSUMER.CREATE.{stream}",
-            f"$JS.API.CONSUMER.CREATE.{stream}.>",
-            f"$JS.API.CONSUMER.DURABLE.CREATE.{stream}.*",
-            f"$JS.API.CONSUMER.*.{stream}.*",
-            f"$JS.API.CONSUMER.*.{stream}",
-            f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*",
-        ]
     return [
-        f"$JS.API.CONSUMER.CREATE.{stream}.{durable}",
-        f"$JS.API.CONSUMER.CREATE.{stream}.{durable}.>",
-        f"$JS.API.CONSUMER.DURABLE.CREATE.{stream}.{durable}",
-        f"$JS.API.CONSUMER.*.{stream}.{durable}",
-        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}",
+        f"$JS.API.CONSUMER.CREATE.{stream}",
+        f"$JS.API.CONSUMER.CREATE.{stream}.>",
+        f"$JS.API.CONSUMER.DURABLE.CREATE.{stream}.*",
+        f"$JS.API.CONSUMER.INFO.{stream}.*",
+        f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*",
     ]
+
+
+def _watching(stream: str) -> list[str]:
+    """Return the API subjects to watch a bucket: its consumers are ephemeral and deleted by their maker."""
+    return [*_reading(stream), f"$JS.API.CONSUMER.DELETE.{stream}.*"]
 
 
 def render(directory: Path, ports: NatsPorts, passwords: Mapping[str, str]) -> dict[str, Any]:
@@ -224,7 +225,8 @@ def render(directory: Path, ports: NatsPorts, passwords: Mapping[str, str]) -> d
     }
 
 
-def _binary() -> Path:
+def binary() -> Path:
+    """Return the nats-server program; raises InfraError when it is missing."""
     # The wheel puts the program beside the interpreter; that directory need not be on PATH.
     beside = Path(sys.executable).with_name("nats-server")
     if beside.exists():
