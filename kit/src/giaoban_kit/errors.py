@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+# ruff: noqa: N818  (errors are named as the facts they state)
 """Owns the one internal error. Knows nothing of transports: `status` and the gateway map it."""
 
 import enum

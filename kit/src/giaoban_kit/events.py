@@ -110,7 +110,7 @@ def parse_event(subject: str, headers: Mapping[str, str], body: bytes) -> Event:
     Raises: Invalid if a header is missing, the type is unknown to this process or the body does not fit.
     """
     try:
-        descriptor = descriptor_pool.Default().FindMessageTypeByName(headers["ce-type"])  # type: ignore[no-untyped-call]
+        descriptor = descriptor_pool.Default().FindMessageTypeByName(headers["ce-type"])
         message = message_factory.GetMessageClass(descriptor).FromString(body)
         time = datetime.fromisoformat(headers["ce-time"])
         return Event(headers["Nats-Msg-Id"], subject, message, headers["ce-source"], time)
@@ -303,15 +303,14 @@ class _Consumer:
             durable=self.durable, subject=message.subject, event_id=event_id, deliveries=deliveries
         )
         try:
-            if deliveries > self.max_deliveries:  # the process died in each of them
-                raise Invalid("Delivered too often.")
+            _refuse_after(self.max_deliveries, deliveries)
             await self.handler(parse_event(message.subject, headers, message.data))
         except Exception as error:
             reason = error.reason if isinstance(error, GiaobanError) else type(error).__name__
             permanent = isinstance(error, GiaobanError) and error.kind in PERMANENT
             if permanent or deliveries >= self.max_deliveries:
                 await self._bury(message, headers, reason, deliveries)
-                logger.error("event_dead_lettered", reason=reason, exc_info=not permanent)
+                logger.error("event_dead_lettered", reason=reason, exc_info=not permanent)  # noqa: TRY400  (a refusal needs no traceback)
                 return "dead_lettered"
             delay = self.backoff[min(deliveries, len(self.backoff)) - 1]
             await message.nak(delay=delay)
@@ -332,6 +331,11 @@ class _Consumer:
         }
         await self.js.publish(f"{DEAD_LETTER_PREFIX}.{self.durable}", message.data, headers=dead)
         await message.term()
+
+
+def _refuse_after(max_deliveries: int, deliveries: int) -> None:
+    if deliveries > max_deliveries:  # the process died in each of them
+        raise Invalid("Delivered too often.")
 
 
 async def _in_progress(message: Msg) -> None:

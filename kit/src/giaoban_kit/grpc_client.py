@@ -35,12 +35,11 @@ OPTIONS = (
 def _prepare(details: Any, identity: ServiceIdentity, timeout: float | None) -> Any:
     """The call's details with our metadata and deadline; what the caller set stays."""
     metadata = grpc.aio.Metadata(*(details.metadata or ()))
-    method = details.method.decode() if isinstance(details.method, bytes) else details.method
-    package = method.removeprefix("/").split(".")
+    package = _method(details).removeprefix("/").split(".")
     if package[0] == "giaoban":
         metadata.add(service_auth.METADATA_KEY, identity.token_for(package[1]))
         token = tokens.current_token()
-        if token is not None and "authorization" not in metadata:
+        if token is not None and metadata.get("authorization") is None:
             metadata.add("authorization", f"Bearer {token}")
     for key, value in trace_headers().items():
         metadata.add(key, value)
@@ -54,7 +53,7 @@ def _method(details: Any) -> str:
     return method.decode() if isinstance(method, bytes) else str(method)
 
 
-async def _responses(method: str, call: Any) -> AsyncIterator[Any]:
+async def _responses(call: Any) -> AsyncIterator[Any]:
     try:
         async for response in call:
             yield response
@@ -62,7 +61,7 @@ async def _responses(method: str, call: Any) -> AsyncIterator[Any]:
         raise from_status(error.code(), error.details(), error.trailing_metadata()) from None
 
 
-class _Unary(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
+class _Unary(grpc.aio.UnaryUnaryClientInterceptor):
     def __init__(self, identity: ServiceIdentity, timeout: timedelta) -> None:
         self._identity = identity
         self._timeout = timeout.total_seconds()
@@ -90,7 +89,7 @@ class _Unary(grpc.aio.UnaryUnaryClientInterceptor):  # type: ignore[misc]
                 await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311  (jitter, no secret)
 
 
-class _UnaryStream(grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[misc]
+class _UnaryStream(grpc.aio.UnaryStreamClientInterceptor):
     def __init__(self, identity: ServiceIdentity) -> None:
         self._identity = identity
 
@@ -100,10 +99,10 @@ class _UnaryStream(grpc.aio.UnaryStreamClientInterceptor):  # type: ignore[misc]
         method = _method(client_call_details)
         with span(method[1:], SpanKind.CLIENT, **{"rpc.method": method[1:]}):
             details = _prepare(client_call_details, self._identity, client_call_details.timeout)
-            return _responses(method, await continuation(details, request))
+            return _responses(await continuation(details, request))
 
 
-class _StreamStream(grpc.aio.StreamStreamClientInterceptor):  # type: ignore[misc]
+class _StreamStream(grpc.aio.StreamStreamClientInterceptor):
     def __init__(self, identity: ServiceIdentity) -> None:
         self._identity = identity
 
@@ -113,12 +112,14 @@ class _StreamStream(grpc.aio.StreamStreamClientInterceptor):  # type: ignore[mis
         method = _method(client_call_details)
         with span(method[1:], SpanKind.CLIENT, **{"rpc.method": method[1:]}):
             details = _prepare(client_call_details, self._identity, client_call_details.timeout)
-            return _responses(method, await continuation(details, request_iterator))
+            return _responses(await continuation(details, request_iterator))
 
 
 @asynccontextmanager
 async def channel(
-    target: str, identity: ServiceIdentity, timeout: timedelta = DEFAULT_TIMEOUT
+    target: str,
+    identity: ServiceIdentity,
+    timeout: timedelta = DEFAULT_TIMEOUT,  # noqa: ASYNC109  (of each call, not of this one)
 ) -> AsyncIterator[grpc.aio.Channel]:
     """A channel whose calls raise GiaobanError. `timeout` bounds unary calls that name none; streams have none.
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 
 from giaoban_kit.callers import Rule
 from giaoban_kit.config import ConfigError, ServiceConfig

@@ -39,7 +39,7 @@ class CallerForbidden(Forbidden):
     reason = "CALLER_FORBIDDEN"
 
 
-class Around(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # Any in the stubs
+class Around(grpc.aio.ServerInterceptor):
     """Runs an async context manager around every call, unary or streaming."""
 
     def __init__(self, around: Call) -> None:
@@ -73,7 +73,7 @@ class Around(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # Any in the st
             (True, False): grpc.stream_unary_rpc_method_handler,
             (True, True): grpc.stream_stream_rpc_method_handler,
         }[handler.request_streaming, handler.response_streaming]
-        return make(  # type: ignore[operator]
+        return make(
             stream if handler.response_streaming else unary,
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,

@@ -34,7 +34,7 @@ _QUIET = (
 Logger = structlog.stdlib.BoundLogger
 
 
-def redact(value: Any, depth: int = 0) -> Any:
+def redact(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911  (one per shape)
     """The value without anything that looks like a secret, by key or by shape."""
     if isinstance(value, str):
         return _SECRET_TEXT.sub(REDACTED, value)

