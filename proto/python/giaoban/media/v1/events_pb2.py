@@ -27,15 +27,15 @@ from giaoban.scheduling.v1 import scheduling_pb2 as giaoban_dot_scheduling_dot_v
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgiaoban/media/v1/events.proto\x12\x10giaoban.media.v1\x1a\"giaoban/identity/v1/identity.proto\x1a&giaoban/scheduling/v1/scheduling.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x01\n\x11ParticipantJoined\x12\x12\n\nmeeting_id\x18\x01 \x01(\t\x12\x17\n\x0forganisation_id\x18\x02 \x01(\t\x12\x16\n\x0eparticipant_id\x18\x03 \x01(\t\x12\x13\n\x0bpresence_id\x18\x04 \x01(\t\x12)\n\x05party\x18\x05 \x01(\x0b\x32\x1a.giaoban.identity.v1.Party\x12\x34\n\x04role\x18\x06 \x01(\x0e\x32&.giaoban.scheduling.v1.AppointmentRole\x12-\n\tjoin_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xca\x01\n\x0fParticipantLeft\x12\x12\n\nmeeting_id\x18\x01 \x01(\t\x12\x17\n\x0forganisation_id\x18\x02 \x01(\t\x12\x16\n\x0eparticipant_id\x18\x03 \x01(\t\x12\x13\n\x0bpresence_id\x18\x04 \x01(\t\x12.\n\nleave_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x06reason\x18\x06 \x01(\x0e\x32\x1d.giaoban.media.v1.LeaveReason\"D\n\tRoomMoved\x12\x12\n\nmeeting_id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x05\"z\n\x0c\x46loorGranted\x12\x12\n\nmeeting_id\x18\x01 \x01(\t\x12\x16\n\x0eparticipant_id\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61lled\x18\x03 \x01(\x08\x12.\n\ngrant_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"l\n\rFloorReturned\x12\x12\n\nmeeting_id\x18\x01 \x01(\t\x12\x16\n\x0eparticipant_id\x18\x02 \x01(\t\x12/\n\x0breturn_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"M\n\x08NodeDied\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x30\n\x0cobserve_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x93\x01\n\x0bLeaveReason\x12\x1c\n\x18LEAVE_REASON_UNSPECIFIED\x10\x00\x12\x15\n\x11LEAVE_REASON_LEFT\x10\x01\x12\x15\n\x11LEAVE_REASON_LOST\x10\x02\x12\x18\n\x14LEAVE_REASON_REMOVED\x10\x03\x12\x1e\n\x1aLEAVE_REASON_MEETING_ENDED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dgiaoban/media/v1/events.proto\x12\x10giaoban.media.v1\x1a\"giaoban/identity/v1/identity.proto\x1a&giaoban/scheduling/v1/scheduling.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfd\x01\n\x11ParticipantJoined\x12\x12\n\nmeeting_id\x18\x01 \x01(\t\x12\x17\n\x0forganisation_id\x18\x02 \x01(\t\x12\x16\n\x0eparticipant_id\x18\x03 \x01(\t\x12\x13\n\x0bpresence_id\x18\x04 \x01(\t\x12)\n\x05party\x18\x05 \x01(\x0b\x32\x1a.giaoban.identity.v1.Party\x12\x34\n\x04role\x18\x06 \x01(\x0e\x32&.giaoban.scheduling.v1.AppointmentRole\x12-\n\tjoin_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xca\x01\n\x0fParticipantLeft\x12\x12\n\nmeeting_id\x18\x01 \x01(\t\x12\x17\n\x0forganisation_id\x18\x02 \x01(\t\x12\x16\n\x0eparticipant_id\x18\x03 \x01(\t\x12\x13\n\x0bpresence_id\x18\x04 \x01(\t\x12.\n\nleave_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x06reason\x18\x06 \x01(\x0e\x32\x1d.giaoban.media.v1.LeaveReason\"D\n\tRoomMoved\x12\x12\n\nmeeting_id\x18\x01 \x01(\t\x12\x0f\n\x07node_id\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x05\"z\n\x0c\x46loorGranted\x12\x12\n\nmeeting_id\x18\x01 \x01(\t\x12\x16\n\x0eparticipant_id\x18\x02 \x01(\t\x12\x0e\n\x06\x63\x61lled\x18\x03 \x01(\x08\x12.\n\ngrant_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"l\n\rFloorReturned\x12\x12\n\nmeeting_id\x18\x01 \x01(\t\x12\x16\n\x0eparticipant_id\x18\x02 \x01(\t\x12/\n\x0breturn_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\x93\x01\n\x0bLeaveReason\x12\x1c\n\x18LEAVE_REASON_UNSPECIFIED\x10\x00\x12\x15\n\x11LEAVE_REASON_LEFT\x10\x01\x12\x15\n\x11LEAVE_REASON_LOST\x10\x02\x12\x18\n\x14LEAVE_REASON_REMOVED\x10\x03\x12\x1e\n\x1aLEAVE_REASON_MEETING_ENDED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'giaoban.media.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LEAVEREASON']._serialized_start=1005
-  _globals['_LEAVEREASON']._serialized_end=1152
+  _globals['_LEAVEREASON']._serialized_start=926
+  _globals['_LEAVEREASON']._serialized_end=1073
   _globals['_PARTICIPANTJOINED']._serialized_start=161
   _globals['_PARTICIPANTJOINED']._serialized_end=414
   _globals['_PARTICIPANTLEFT']._serialized_start=417
@@ -46,6 +46,4 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FLOORGRANTED']._serialized_end=813
   _globals['_FLOORRETURNED']._serialized_start=815
   _globals['_FLOORRETURNED']._serialized_end=923
-  _globals['_NODEDIED']._serialized_start=925
-  _globals['_NODEDIED']._serialized_end=1002
 # @@protoc_insertion_point(module_scope)

@@ -204,28 +204,3 @@ class FloorReturned(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FloorReturned: _TypeAlias = FloorReturned  # noqa: Y015
-
-@_typing.final
-class NodeDied(_message.Message):
-    """node.died"""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NODE_ID_FIELD_NUMBER: _builtins.int
-    OBSERVE_TIME_FIELD_NUMBER: _builtins.int
-    node_id: _builtins.str
-    @_builtins.property
-    def observe_time(self) -> _timestamp_pb2.Timestamp: ...
-    def __init__(
-        self,
-        *,
-        node_id: _builtins.str = ...,
-        observe_time: _timestamp_pb2.Timestamp | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["observe_time", b"observe_time"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["node_id", b"node_id", "observe_time", b"observe_time"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___NodeDied: _TypeAlias = NodeDied  # noqa: Y015

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The live state of one meeting as this replica sees it: a watch on the bucket, and writes that
+compare and set. Every replica may write every entry; whoever loses a race decides again on the newer state.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from giaoban_kit.errors import Conflict
+from giaoban_kit.kv import RESTARTED, SYNCED, Bucket, Deleted, Entry
+
+from giaoban_media.conference import codec
+from giaoban_media.conference.acts import Change
+from giaoban_media.conference.model import ChatMessage, Conference, Floor, Participant, Room, Stage
+from giaoban_media.errors import LiveStateBusy
+
+ATTEMPTS = 20
+"""Lost races until a command gives up. Fifty people raising a hand at once lose a few each."""
+
+MAX_CHAT_MESSAGES = 500
+"""Messages kept per meeting; the eldest go first."""
+
+
+class LiveMeeting:
+    """Live state with its revisions. `on_change` is called after every change and must not wait."""
+
+    def __init__(self, bucket: Bucket, meeting_id: str, on_change: Callable[[], None]) -> None:
+        """Prepares; `run` watches, `synced` tells when the first whole state is here."""
+        self._bucket = bucket
+        self._meeting_id = meeting_id
+        self._on_change = on_change
+        self._revisions: dict[str, int] = {}
+        self._chat: list[str] = []
+        self.conference = Conference()
+        self.synced = asyncio.Event()
+
+    async def run(self) -> None:
+        """Follows the bucket until cancelled."""
+        async for change in self._bucket.watch(f"{self._meeting_id}.>"):
+            if change is SYNCED:
+                self.synced.set()
+            elif change is RESTARTED:
+                self.synced.clear()
+                self._revisions, self._chat, self.conference = {}, [], Conference()
+            elif isinstance(change, Entry):
+                self._learn(change.key, change.value, change.revision)
+            elif isinstance(change, Deleted):
+                self._forget(change.key, change.revision)
+            if self.synced.is_set():
+                self._on_change()
+
+    async def apply(self, decide: Callable[[Conference], Change]) -> Change:
+        """Writes what `decide` says of the newest state; decides again whenever a race is lost.
+
+        Raises `LiveStateBusy` after too many lost races, and whatever `decide` raises.
+        """
+        for attempt in range(ATTEMPTS):
+            change = decide(self.conference)
+            try:
+                if change.floor is not None:
+                    await self._write(codec.FLOOR, "", change.floor)
+                if change.stage is not None:
+                    await self._write(codec.STAGE, "", change.stage)
+                for participant in change.participants:
+                    await self._write(codec.PARTICIPANT, participant.id, participant)
+                if change.chat is not None:
+                    await self._write(codec.CHAT, change.chat.id, change.chat)
+                    await self._prune_chat()
+            except Conflict:
+                await asyncio.sleep(0.002 * attempt)
+                continue
+            return change
+        raise LiveStateBusy("the meeting changes too fast at the moment; try again")
+
+    async def update_room(self, change: Callable[[Room | None], Room | None]) -> Room | None:
+        """Writes the room that `change` makes of the newest one; None or the same: nothing to do."""
+        for attempt in range(ATTEMPTS):
+            room = change(self.conference.room)
+            if room is None or room == self.conference.room:
+                return self.conference.room
+            try:
+                await self._write(codec.ROOM, "", room)
+            except Conflict:
+                await asyncio.sleep(0.002 * attempt)
+                continue
+            return room
+        raise LiveStateBusy("the room changes too fast at the moment; try again")
+
+    async def update_participant(
+        self, participant_id: str, change: Callable[[Participant | None], Participant | None]
+    ) -> Participant | None:
+        """Like `update_room`, for one participant."""
+
+        def decide(conference: Conference) -> Change:
+            before = conference.participants.get(participant_id)
+            after = change(before)
+            return Change(participants=() if after is None or after == before else (after,))
+
+        await self.apply(decide)
+        return self.conference.participants.get(participant_id)
+
+    async def remove_participant(self, participant_id: str) -> None:
+        """Deletes the participant's entry."""
+        entry_key = codec.key(self._meeting_id, codec.PARTICIPANT, participant_id)
+        for _ in range(ATTEMPTS):
+            revision = self._revisions.get(entry_key)
+            if revision is None:
+                return
+            try:
+                await self._bucket.delete(entry_key, revision)
+            except Conflict:
+                await self._refresh(entry_key)
+                continue
+            self._forget(entry_key, revision)
+            return
+
+    async def _write(
+        self, kind: str, entry_id: str, value: Room | Participant | Floor | Stage | ChatMessage
+    ) -> None:
+        entry_key = codec.key(self._meeting_id, kind, entry_id)
+        data = codec.encode(value)
+        revision = self._revisions.get(entry_key)
+        try:
+            if revision is None:
+                revision = await self._bucket.create(entry_key, data)
+            else:
+                revision = await self._bucket.update(entry_key, data, revision)
+        except Conflict:
+            await self._refresh(entry_key)
+            raise
+        self._learn(entry_key, data, revision)
+        self._on_change()
+
+    async def _refresh(self, entry_key: str) -> None:
+        entry = await self._bucket.get(entry_key)
+        if entry is None:
+            self._forget(entry_key, self._revisions.get(entry_key, 0))
+        else:
+            self._learn(entry_key, entry.value, entry.revision)
+
+    async def _prune_chat(self) -> None:
+        while len(self._chat) > MAX_CHAT_MESSAGES:
+            await self._bucket.delete(codec.key(self._meeting_id, codec.CHAT, self._chat.pop(0)))
+
+    def _learn(self, entry_key: str, data: bytes, revision: int) -> None:
+        if revision <= self._revisions.get(entry_key, 0):
+            return  # our own write, come back, or older than it
+        self._revisions[entry_key] = revision
+        _, kind, entry_id = codec.split(entry_key)
+        conference = self.conference
+        if kind == codec.ROOM:
+            self.conference = replace(conference, room=codec.room_from(data))
+        elif kind == codec.FLOOR:
+            self.conference = replace(conference, floor=codec.floor_from(data))
+        elif kind == codec.STAGE:
+            self.conference = replace(conference, stage=codec.stage_from(data))
+        elif kind == codec.PARTICIPANT:
+            participants = {**conference.participants, entry_id: codec.participant_from(data)}
+            self.conference = replace(conference, participants=participants)
+        elif kind == codec.CHAT:
+            self._chat.append(entry_id)
+
+    def _forget(self, entry_key: str, revision: int) -> None:
+        if revision < self._revisions.get(entry_key, 0):
+            return
+        self._revisions.pop(entry_key, None)
+        _, kind, entry_id = codec.split(entry_key)
+        if kind == codec.PARTICIPANT:
+            others = {pid: each for pid, each in self.conference.participants.items() if pid != entry_id}
+            self.conference = replace(self.conference, participants=others)
+        elif kind == codec.ROOM:
+            self.conference = replace(self.conference, room=None)
+        elif kind == codec.FLOOR:
+            self.conference = replace(self.conference, floor=Floor())
+        elif kind == codec.STAGE:
+            self.conference = replace(self.conference, stage=Stage())

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The configuration of media."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from giaoban_kit.config import ServiceConfig, read_secret
+from pydantic import BaseModel, Field
+
+from giaoban_media.janus.node import NodeAddress
+
+
+class MediaNode(BaseModel, frozen=True):
+    """How to reach one media node."""
+
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,30}$")
+    url: str = Field(pattern=r"^wss?://")
+    api_secret_file: Path
+    admin_key_file: Path
+    rec_dir: str = "/recordings"
+
+    def address(self) -> NodeAddress:
+        """The address with its secrets read."""
+        return NodeAddress(
+            self.id,
+            self.url,
+            read_secret(self.api_secret_file),
+            read_secret(self.admin_key_file),
+            self.rec_dir,
+        )
+
+
+class IceServer(BaseModel, frozen=True):
+    """A STUN or TURN server told to clients (RFC 7064, RFC 7065)."""
+
+    urls: list[str]
+    username: str = ""
+    credential: str = ""
+
+
+class Config(ServiceConfig):
+    """Media: rooms, nodes, participants, floor and stage."""
+
+    service_name: str = "media"
+    nodes: tuple[MediaNode, ...] = ()
+    """`GIAOBAN_NODES`: a JSON list of media nodes."""
+    ice_servers: tuple[IceServer, ...] = ()
+    """`GIAOBAN_ICE_SERVERS`: a JSON list, as RTCIceServer in WebRTC."""
+    replica: str = Field(default="", pattern=r"^[A-Za-z0-9-]{0,63}$")
+    """Name of this process, unique while it lives; a random one when empty."""

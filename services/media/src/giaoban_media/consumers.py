@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What media hears: the end of meetings from scheduling, and what the media nodes tell through NATS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from giaoban.scheduling.v1.events_pb2 import MeetingCancelled, MeetingEnded
+from giaoban_kit.events import Event
+from nats.aio.msg import Msg
+
+from giaoban_media.janus import events
+from giaoban_media.nodes import Nodes
+from giaoban_media.ports import News
+from giaoban_media.service import Media
+
+
+class MeetingEvents:
+    """Durable: meeting.ended and meeting.cancelled."""
+
+    def __init__(self, media: Media) -> None:
+        """Closing a room twice is harmless, so no inbox is kept."""
+        self._media = media
+
+    async def handle(self, event: Event) -> None:
+        """Closes the room."""
+        if isinstance(event.message, MeetingEnded | MeetingCancelled):
+            await self._media.close_room(event.message.meeting.id)
+
+
+class NodeEvents:
+    """What the nodes tell. Load and talking reach one replica each, a node's death all of them."""
+
+    def __init__(self, nodes: Nodes, news: News, reachable: Callable[[str], bool]) -> None:
+        """`reachable` tells whether this replica still reaches a node."""
+        self._nodes = nodes
+        self._news = news
+        self._reachable = reachable
+
+    async def shared(self, message: Msg) -> None:
+        """From the queue group: core and plugins."""
+        for fact in events.parse(message.subject, message.data):
+            if isinstance(fact, events.Load):
+                await self._nodes.load(
+                    fact.node_id,
+                    sessions=fact.sessions,
+                    handles=fact.handles,
+                    peer_connections=fact.peer_connections,
+                )
+            elif isinstance(fact, events.Talking):
+                who = [fact.participant_id]
+                await self._news.talking(
+                    fact.meeting_id, who if fact.talking else [], [] if fact.talking else who
+                )
+
+    async def status(self, message: Msg) -> None:
+        """To every replica: a last will counts when we cannot reach the node either."""
+        for fact in events.parse(message.subject, message.data):
+            if isinstance(fact, events.NodeGone) and not self._reachable(fact.node_id):
+                self._nodes.report(fact.node_id, False)

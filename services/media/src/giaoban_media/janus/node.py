@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One Janus node: its socket kept open, a control handle, the sessions of our peers on it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from giaoban_media.errors import MediaLost
+from giaoban_media.janus.wire import JanusError, Message, Wire
+from giaoban_media.sfu import NodeLoad, RoomKey
+
+PLUGIN = "janus.plugin.videoroom"
+KEEPALIVE_INTERVAL = 12.0
+"""Seconds. The node forgets a session `reclaim_session_timeout` (60 s) after its last request, also while
+nobody is connected, so this is what a lost replica may already have used up."""
+
+RECONNECT_DELAYS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.0)
+
+UNKNOWN_SESSION, UNKNOWN_HANDLE = 458, 459
+ROOM_EXISTS, NO_SUCH_ROOM, NO_SUCH_FEED = 427, 426, 428
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAddress:
+    """How to reach a node, and what it is trusted with."""
+
+    id: str
+    url: str
+    api_secret: str
+    admin_key: str
+    rec_dir: str
+    """Where Janus writes tracks, as Janus sees the path."""
+
+
+class SessionOwner(Protocol):
+    """A peer, as its node sees it."""
+
+    def on_event(self, message: Message) -> None:
+        """Something happened in the session; must not wait."""
+        ...
+
+    async def reclaim(self) -> None:
+        """The socket is new: take the session over, or learn that it is gone."""
+        ...
+
+
+class Node:
+    """Keeps the socket to one node. Peers register their sessions to get their events."""
+
+    def __init__(self, address: NodeAddress, on_reachable: Callable[[str, bool], None]) -> None:
+        """Prepares; `run` connects and stays connected."""
+        self.address = address
+        self._on_reachable = on_reachable
+        self._wire: Wire | None = None
+        self._control: tuple[int, int] | None = None
+        self._owners: dict[int, SessionOwner] = {}
+        self._up = asyncio.Event()
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the node answers now."""
+        return self._up.is_set()
+
+    def register(self, session: int, owner: SessionOwner) -> None:
+        """Events of this session go to the owner from now on."""
+        self._owners[session] = owner
+
+    def release(self, session: int) -> None:
+        """Nobody here owns the session any more."""
+        self._owners.pop(session, None)
+
+    async def run(self) -> None:
+        """Connects, keeps sessions alive, reconnects; until cancelled."""
+        attempt = 0
+        while True:
+            await asyncio.sleep(RECONNECT_DELAYS[min(attempt, len(RECONNECT_DELAYS) - 1)])
+            wire = Wire(self.address.url, self.address.api_secret, self._dispatch)
+            try:
+                await wire.open()
+                self._wire = wire
+                session = int((await wire.request({"janus": "create"}))["data"]["id"])
+                self._control = (session, await self.attach(session, "control"))
+            except (MediaLost, JanusError):
+                attempt += 1
+                if attempt == 4:
+                    self._tell(reachable=False)
+                with contextlib.suppress(Exception):
+                    await wire.close()
+                continue
+            except asyncio.CancelledError:
+                await wire.close()
+                raise
+            attempt = 0
+            _log.info("media_node_connected", node=self.address.id)
+            try:
+                await self._serve(wire)
+            finally:
+                self._up.clear()
+                self._wire = self._control = None
+                await wire.close()
+            _log.warning("media_node_disconnected", node=self.address.id)
+
+    async def request(
+        self, body: Message, *, session: int | None = None, handle: int | None = None, acked: bool = False
+    ) -> Message:
+        """A raw request. Raises `JanusError`, `MediaLost`."""
+        if self._wire is None:
+            raise MediaLost("the media node is not reachable", node=self.address.id)
+        return await self._wire.request(body, session=session, handle=handle, acked=acked)
+
+    async def message(
+        self, session: int, handle: int, body: Message, jsep: Message | None = None
+    ) -> tuple[Message, Message | None]:
+        """A plugin message; returns the plugin's data and its session description, if any."""
+        answer = await self.request(
+            {"janus": "message", "body": body, **({"jsep": jsep} if jsep else {})},
+            session=session,
+            handle=handle,
+        )
+        return answer.get("plugindata", {}).get("data", {}), answer.get("jsep")
+
+    async def control(self, body: Message) -> Message:
+        """A synchronous VideoRoom request on our own handle."""
+        if self._control is None:
+            raise MediaLost("the media node is not reachable", node=self.address.id)
+        return (await self.message(*self._control, body))[0]
+
+    async def attach(self, session: int, opaque_id: str) -> int:
+        """A new handle on a session."""
+        answer = await self.request(
+            {"janus": "attach", "plugin": PLUGIN, "opaque_id": opaque_id}, session=session
+        )
+        return int(answer["data"]["id"])
+
+    async def load(self) -> NodeLoad:
+        """How busy the node is, as far as `info` tells."""
+        info = await self.request({"janus": "info"})
+        return NodeLoad(
+            sessions=int(info.get("sessions", 0)),
+            handles=int(info.get("handles", 0)),
+            peer_connections=int(info.get("peerconnections", 0)),
+            version=str(info.get("version_string", "")),
+        )
+
+    def room_name(self, room: RoomKey) -> str:
+        """The room's id on the node."""
+        return f"{room.meeting_id}-{room.generation}"
+
+    def room_secret(self, room: RoomKey) -> str:
+        """Every replica derives the same secret, so none has to be stored."""
+        key = self.address.admin_key.encode()
+        return hmac.new(key, self.room_name(room).encode(), hashlib.sha256).hexdigest()
+
+    def _tell(self, *, reachable: bool) -> None:
+        self._on_reachable(self.address.id, reachable)
+
+    def _dispatch(self, message: Message) -> None:
+        owner = self._owners.get(message.get("session_id", 0))
+        if owner is not None:
+            owner.on_event(message)
+
+    async def _serve(self, wire: Wire) -> None:
+        # Sessions lost their socket with ours: claim them before anything else is asked of them.
+        await asyncio.gather(*(owner.reclaim() for owner in list(self._owners.values())))
+        self._up.set()
+        self._tell(reachable=True)
+        lost = asyncio.ensure_future(wire.lost.wait())
+        try:
+            while not lost.done():
+                await asyncio.wait([lost], timeout=KEEPALIVE_INTERVAL)
+                if not lost.done():
+                    await self._keep_alive(wire)
+        finally:
+            lost.cancel()
+
+    async def _keep_alive(self, wire: Wire) -> None:
+        control = [self._control[0]] if self._control else []
+        for session in (*control, *list(self._owners)):
+            try:
+                await wire.request({"janus": "keepalive"}, session=session, acked=True)
+            except JanusError as error:
+                owner = self._owners.get(session)
+                if error.code == UNKNOWN_SESSION and owner is not None:
+                    owner.on_event({"janus": "timeout", "session_id": session})
+            except MediaLost:
+                return

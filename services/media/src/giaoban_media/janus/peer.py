@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One participant on one node: the publishing handle. The receiving one is `receiver.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import replace
+
+import structlog
+
+from giaoban_media.conference.model import Source, Stream
+from giaoban_media.errors import MediaLost, OfferInvalid
+from giaoban_media.janus.node import NO_SUCH_FEED, UNKNOWN_SESSION, Node
+from giaoban_media.janus.receiver import Receiver
+from giaoban_media.janus.wire import JanusError, Message
+from giaoban_media.sfu import (
+    Feed,
+    Journal,
+    Layer,
+    LinkQuality,
+    PeerEvent,
+    PeerLost,
+    Publication,
+    Published,
+    Ticket,
+    Unpublished,
+)
+
+MAX_SDP_CHARACTERS = 60_000
+_LOSS_PER_QUALITY = 2
+"""Packets lost in the last second per point of link quality: 50 a second and more count as no link."""
+
+_log = structlog.get_logger(__name__)
+
+
+class JanusPeer:
+    """Implements `sfu.Peer`."""
+
+    def __init__(self, node: Node, ticket: Ticket, journal: Journal) -> None:
+        """Wraps a session that exists or is about to; `create` or `take_over` comes next."""
+        self._node = node
+        self._ticket = ticket
+        self._journal = journal
+        self._events: asyncio.Queue[PeerEvent | None] = asyncio.Queue()
+        self._publishing = asyncio.Lock()
+        self._down = False
+        self._mids: tuple[str, ...] = ()
+        self._muted: frozenset[str] | None = frozenset()
+        self._record = ""
+        self._lost = False
+        self.receiver = Receiver(self)
+
+    @property
+    def ticket(self) -> Ticket:
+        """What is journalled of this peer."""
+        return self._ticket
+
+    @property
+    def node(self) -> Node:
+        """Where the peer lives."""
+        return self._node
+
+    async def note(self, **changes: object) -> None:
+        """Journals a change of the ticket, then believes it."""
+        ticket = replace(self._ticket, **changes)  # type: ignore[arg-type]
+        await self._journal(ticket)
+        self._ticket = ticket
+
+    async def events(self) -> AsyncIterator[PeerEvent]:
+        """What the node tells of this peer, until it is closed."""
+        while (event := await self._events.get()) is not None:
+            yield event
+
+    def emit(self, event: PeerEvent) -> None:
+        """Tells the holder of this peer."""
+        self._events.put_nowait(event)
+
+    # Life
+
+    async def create(self) -> None:
+        """Makes the session with the id that was journalled, and the publishing handle."""
+        session = self._ticket.session
+        self._node.register(session, self)
+        try:
+            await self._node.request({"janus": "create", "id": session})
+            await self.note(publisher=await self._node.attach(session, self._opaque("pub")))
+        except JanusError as error:
+            raise MediaLost("the media node refused a session", node=self._ticket.node_id) from error
+
+    async def take_over(self) -> None:
+        """Claims a running session and finds out what has become of it."""
+        self._node.register(self._ticket.session, self)
+        self._muted = None
+        await self._claim()
+        data = await self._control({"request": "listparticipants"})
+        here = {str(each["id"]): each for each in data.get("participants", [])}
+        mine = here.get(self._ticket.participant_id)
+        if mine is None or not mine.get("publisher"):
+            self.emit(Unpublished())
+        else:
+            self.emit(Published())
+        await self.receiver.take_over()
+
+    def published_before(self, streams: Sequence[Stream]) -> None:
+        """Tells a claimed peer what it publishes; the node is not asked."""
+        self._mids = tuple(each.mid for each in streams)
+
+    async def reclaim(self) -> None:
+        """Our socket to the node is new."""
+        try:
+            await self._claim()
+        except MediaLost:
+            self._lose()
+
+    async def close(self) -> None:
+        """Ends the session on the node."""
+        await self.abandon()
+        try:
+            await self._node.request({"janus": "destroy"}, session=self._ticket.session)
+        except (JanusError, MediaLost):
+            _log.debug("peer_already_gone", node=self._ticket.node_id)
+
+    async def abandon(self) -> None:
+        """Lets go without touching the node."""
+        self._node.release(self._ticket.session)
+        await self.receiver.stop()
+        self._events.put_nowait(None)
+
+    def on_event(self, message: Message) -> None:
+        """An event of our session. Must not wait."""
+        kind, sender = message.get("janus"), message.get("sender", 0)
+        if kind == "timeout":
+            self._lose()
+        elif sender and sender == self._ticket.receiver:
+            self.receiver.on_event(message)
+        elif sender and sender == self._ticket.publisher:
+            self._on_publisher_event(message)
+
+    # Publishing
+
+    async def publish(self, offer_sdp: str, streams: Sequence[Stream]) -> Publication:
+        """Negotiates the publishing connection; the same `o=` line means the same connection (RFC 8829, 5.2.2)."""
+        check_sdp(offer_sdp, "offer")
+        async with self._publishing:
+            origin = _origin(offer_sdp)
+            body = self._publish_body(streams)
+            jsep = {"type": "offer", "sdp": offer_sdp}
+            fresh = not self._mids or self._down or self._ticket.origin != origin
+            if not fresh:
+                answer = await self._negotiate({"request": "configure", **body}, jsep)
+            else:
+                if self._mids:
+                    await self._renew_publisher()
+                body |= {"ptype": "publisher", "room": self._room(), "id": self._ticket.participant_id}
+                answer = await self._negotiate({"request": "joinandconfigure", **body}, jsep)
+            await self.note(origin=origin)
+            self._down, self._mids, self._muted = False, tuple(each.mid for each in streams), None
+            return Publication(answer, fresh)
+
+    async def mute(self, mids: Collection[str]) -> None:
+        """Closes these mids at the server and opens every other one of ours."""
+        wanted = frozenset(mids) & frozenset(self._mids)
+        known = self._muted
+        changed = frozenset(self._mids) if known is None else wanted ^ known
+        for mid in sorted(changed):
+            try:
+                await self._control(
+                    {
+                        "request": "moderate",
+                        "id": self._ticket.participant_id,
+                        "mid": mid,
+                        "mute": mid in wanted,
+                    }
+                )
+            except JanusError as error:
+                if error.code != NO_SUCH_FEED:  # not there (any more): nothing to close
+                    raise MediaLost("the media node refused to mute", node=self._ticket.node_id) from error
+        self._muted = wanted
+
+    async def record(self, filename: str) -> None:
+        """Starts or stops recording of the publishing connection."""
+        if bool(filename) == bool(self._record) and self._muted is not None:
+            return
+        self._record = filename
+        if self._mids:
+            body = {"request": "configure", "record": bool(filename)}
+            await self._publisher_message(body | ({"filename": filename} if filename else {}))
+
+    # Receiving
+
+    async def receive(self, wanted: dict[Feed, Layer]) -> None:
+        """What the participant should receive."""
+        self.receiver.want(wanted)
+
+    async def answer(self, negotiation: int, sdp: str) -> None:
+        """The participant's answer."""
+        check_sdp(sdp, "answer")
+        await self.receiver.answer(negotiation, sdp)
+
+    async def restart_ice(self) -> None:
+        """A new receiving offer with an ICE restart."""
+        self.receiver.restart()
+
+    # Inside
+
+    def _publish_body(self, streams: Sequence[Stream]) -> Message:
+        body: Message = {
+            "audiocodec": "opus",
+            "videocodec": "vp8",
+            "descriptions": [{"mid": each.mid, "description": each.source.value} for each in streams],
+        }
+        if self._record:
+            body |= {"record": True, "filename": self._record}
+        return body
+
+    async def _negotiate(self, body: Message, jsep: Message) -> str:
+        try:
+            _, answer = await self._publisher_message(body, jsep)
+        except JanusError as error:
+            # A refused offer leaves the connection half built; only a hang-up makes the handle usable again.
+            await self._hang_up()
+            raise OfferInvalid(
+                "offer: the media node refused this session description", code=str(error.code)
+            ) from error
+        if answer is None:
+            raise OfferInvalid("offer: the media node gave no answer to this session description")
+        return str(answer["sdp"])
+
+    async def _hang_up(self) -> None:
+        try:
+            await self._node.request(
+                {"janus": "hangup"}, session=self._ticket.session, handle=self._ticket.publisher
+            )
+        except (JanusError, MediaLost):
+            return
+
+    async def _renew_publisher(self) -> None:
+        session = self._ticket.session
+        try:
+            await self._node.request({"janus": "detach"}, session=session, handle=self._ticket.publisher)
+        except JanusError:
+            _log.debug("publisher_handle_already_gone", node=self._ticket.node_id)
+        try:
+            await self.note(publisher=await self._node.attach(session, self._opaque("pub")))
+        except JanusError as error:
+            raise MediaLost("the media session is gone", node=self._ticket.node_id) from error
+        self._mids = ()
+
+    async def _publisher_message(
+        self, body: Message, jsep: Message | None = None
+    ) -> tuple[Message, Message | None]:
+        return await self._node.message(self._ticket.session, self._ticket.publisher, body, jsep)
+
+    async def _control(self, body: Message) -> Message:
+        room = self._ticket.room
+        return await self._node.control(
+            body | {"room": self._node.room_name(room), "secret": self._node.room_secret(room)}
+        )
+
+    async def _claim(self) -> None:
+        try:
+            await self._node.request({"janus": "claim"}, session=self._ticket.session)
+        except JanusError as error:
+            self._node.release(self._ticket.session)
+            if error.code != UNKNOWN_SESSION:
+                _log.warning("claim_refused", node=self._ticket.node_id, code=error.code)
+            raise MediaLost("the media session is gone", node=self._ticket.node_id) from error
+
+    def _room(self) -> str:
+        return self._node.room_name(self._ticket.room)
+
+    def _opaque(self, what: str) -> str:
+        # With the admin API this alone is enough to rebuild the journal.
+        return f"{self._room()}/{self._ticket.participant_id}/{what}"
+
+    def _lose(self) -> None:
+        if not self._lost:
+            self._lost = True
+            self._node.release(self._ticket.session)
+            self.emit(PeerLost())
+
+    def _on_publisher_event(self, message: Message) -> None:
+        match message.get("janus"):
+            case "webrtcup":
+                self.emit(Published())
+            case "hangup":
+                self._down = True
+                self.emit(Unpublished())
+            case "slowlink":
+                self.emit(LinkQuality(max(0, 100 - int(message.get("lost", 0)) * _LOSS_PER_QUALITY)))
+
+
+def check_sdp(sdp: str, field: str) -> None:
+    """Refuses what is no session description before it reaches a node. Raises `OfferInvalid`."""
+    if not sdp.startswith("v=0") or "\nm=" not in sdp or len(sdp) > MAX_SDP_CHARACTERS:
+        raise OfferInvalid(
+            f"{field}: send a session description (RFC 8866) of at most {MAX_SDP_CHARACTERS} characters"
+        )
+
+
+def _origin(sdp: str) -> str:
+    # o=<username> <sess-id> <sess-version> …: user and id stay for the life of a connection.
+    line = next((each for each in sdp.splitlines() if each.startswith("o=")), "")
+    return " ".join(line.split()[:2])
+
+
+def source_of(description: str) -> Source | None:
+    """The source that a publisher's stream was described with."""
+    try:
+        return Source(description)
+    except ValueError:
+        return None

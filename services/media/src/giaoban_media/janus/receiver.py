@@ -1,0 +1,252 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The receiving connection of a peer: wanted feeds in, offers out, one negotiation at a time.
+
+The wanted set is desired state. Whatever is asked while an offer is unanswered is worked off after its answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import structlog
+
+from giaoban_media.conference.model import Source
+from giaoban_media.errors import MediaLost, OfferInvalid, Replaced
+from giaoban_media.janus.node import NO_SUCH_FEED
+from giaoban_media.janus.wire import JanusError, Message
+from giaoban_media.sfu import Feed, Layer, PeerLost, ReceiveOffer, ReceivingLost
+
+if TYPE_CHECKING:
+    from giaoban_media.janus.peer import JanusPeer
+
+ANSWER_TIMEOUT = 20.0
+"""Seconds in which a client must answer an offer before its receiving connection is built anew."""
+
+RETRY_DELAY = 0.25
+"""Seconds until feeds that were not there yet are tried again."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Receiver:
+    """Makes the node send what is wanted."""
+
+    def __init__(self, peer: JanusPeer) -> None:
+        """Starts idle; the first `want` builds the connection."""
+        self._peer = peer
+        self._wanted: dict[Feed, Layer] = {}
+        self._layers: dict[str, Layer] = {}
+        self._restart = False
+        self._wake = asyncio.Event()
+        self._answered = asyncio.Event()
+        self._hung_up = False
+        self._task: asyncio.Task[None] | None = None
+
+    def want(self, wanted: dict[Feed, Layer]) -> None:
+        """Sets what should be received."""
+        if wanted != self._wanted:
+            self._wanted = dict(wanted)
+            self._poke()
+
+    def restart(self) -> None:
+        """Asks for an ICE restart with the next offer."""
+        self._restart = True
+        self._poke()
+
+    async def take_over(self) -> None:
+        """After a claim: an offer that nobody answered may never have reached the client; make a new one."""
+        if self._peer.ticket.receiver and not self._peer.ticket.answered:
+            self.restart()
+
+    async def answer(self, negotiation: int, sdp: str) -> None:
+        """Completes the outstanding negotiation; answers to older offers are ignored."""
+        ticket = self._peer.ticket
+        if negotiation != ticket.negotiation or ticket.answered or not ticket.receiver:
+            return
+        try:
+            await self._message({"request": "start"}, {"type": "answer", "sdp": sdp})
+        except JanusError as error:
+            raise OfferInvalid(
+                "answer: the media node refused this session description", code=str(error.code)
+            ) from error
+        await self._peer.note(answered=True)
+        self._answered.set()
+        self._poke()
+
+    def on_event(self, message: Message) -> None:
+        """An event of the receiving handle. Must not wait."""
+        if message.get("janus") in ("hangup", "detached"):
+            self._hung_up = True
+            self._answered.set()
+            self._poke()
+
+    async def stop(self) -> None:
+        """Ends the work."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _poke(self) -> None:
+        self._wake.set()
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._step()
+            except MediaLost:
+                await asyncio.sleep(
+                    RETRY_DELAY
+                )  # the node's reconnection tells what has become of the session
+            except Replaced:
+                return
+            except JanusError as error:
+                _log.warning("receiving_refused", node=self._peer.ticket.node_id, code=error.code)
+                await self._drop_connection()
+                await asyncio.sleep(RETRY_DELAY)
+                self._wake.set()
+
+    async def _step(self) -> None:
+        if self._hung_up:
+            self._hung_up = False
+            await self._drop_connection()
+            self._peer.emit(ReceivingLost())
+        ticket = self._peer.ticket
+        if ticket.receiver and not ticket.answered and not self._restart:
+            await self._await_answer()
+            return
+        if self._restart and ticket.receiver:
+            self._restart = False
+            await self._offer(await self._message({"request": "configure", "restart": True}), fresh=False)
+            return
+        self._restart = False
+        current = dict(ticket.feeds)
+        extra = [mid for mid, feed in current.items() if feed not in self._wanted]
+        missing = [feed for feed in self._wanted if feed not in current.values()]
+        if missing:
+            missing = await self._available(missing)
+        if extra or missing:
+            await self._change(extra, missing)
+        else:
+            await self._choose_layers()
+
+    async def _await_answer(self) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT):
+                await self._answered.wait()
+        except TimeoutError:
+            _log.info("offer_unanswered", node=self._peer.ticket.node_id)
+            self._hung_up = True
+        self._wake.set()
+
+    async def _available(self, feeds: list[Feed]) -> list[Feed]:
+        # A subscription fails whole when one feed is not up (yet): ask first, try the others again soon.
+        room = self._peer.ticket.room
+        node = self._peer.node
+        data = await node.control(
+            {"request": "listparticipants", "room": node.room_name(room), "secret": node.room_secret(room)}
+        )
+        up = {str(each["id"]) for each in data.get("participants", []) if each.get("publisher")}
+        there = [feed for feed in feeds if feed.participant_id in up]
+        if len(there) < len(feeds):
+            asyncio.get_running_loop().call_later(RETRY_DELAY, self._wake.set)
+        return there
+
+    async def _change(self, extra: list[str], missing: list[Feed]) -> None:
+        subscribe = [{"feed": feed.participant_id, "mid": feed.mid} for feed in missing]
+        fresh = not self._peer.ticket.receiver
+        if fresh:
+            if not subscribe:
+                return
+            ticket = self._peer.ticket
+            opaque = f"{self._peer.node.room_name(ticket.room)}/{ticket.participant_id}/sub"
+            await self._peer.note(receiver=await self._peer.node.attach(ticket.session, opaque), feeds=())
+            body: Message = {
+                "request": "join",
+                "ptype": "subscriber",
+                "room": self._peer.node.room_name(ticket.room),
+                "use_msid": True,
+                "autoupdate": False,
+                "streams": subscribe,
+            }
+        else:
+            body = {"request": "update"}
+            if subscribe:
+                body["subscribe"] = subscribe
+            if extra:
+                body["unsubscribe"] = [{"sub_mid": mid} for mid in extra]
+        try:
+            reply = await self._message(body)
+        except JanusError as error:
+            if error.code != NO_SUCH_FEED:
+                raise
+            if fresh:
+                await self._drop_connection()
+            asyncio.get_running_loop().call_later(RETRY_DELAY, self._wake.set)
+            return
+        asked = {(feed.participant_id, feed.mid): feed for feed in missing}
+        kept = {mid: feed for mid, feed in self._peer.ticket.feeds if mid not in extra}
+        await self._offer(reply, fresh=fresh, asked=asked, kept=kept)
+
+    async def _offer(
+        self,
+        reply: tuple[Message, Message | None],
+        *,
+        fresh: bool,
+        asked: dict[tuple[str, str], Feed] | None = None,
+        kept: dict[str, Feed] | None = None,
+    ) -> None:
+        data, jsep = reply
+        feeds = dict(self._peer.ticket.feeds) if kept is None else dict(kept)
+        for stream in data.get("streams", []):
+            key = (str(stream.get("feed_id", "")), str(stream.get("feed_mid", "")))
+            if asked and key in asked and stream.get("mid") is not None:
+                feeds[str(stream["mid"])] = asked[key]
+        table = tuple(sorted(feeds.items()))
+        if jsep is None:
+            await self._peer.note(feeds=table)
+            self._wake.set()
+            return
+        number = self._peer.ticket.negotiation + 1
+        self._answered.clear()
+        # Journalled before the client can see it: whoever takes over knows what this offer meant.
+        await self._peer.note(feeds=table, negotiation=number, answered=False)
+        self._peer.emit(ReceiveOffer(str(jsep["sdp"]), number, table, fresh))
+        self._wake.set()
+
+    async def _choose_layers(self) -> None:
+        table = dict(self._peer.ticket.feeds)
+        wanted = {
+            mid: self._wanted[feed]
+            for mid, feed in table.items()
+            if feed.source is Source.CAMERA and feed in self._wanted
+        }
+        changed = {mid: layer for mid, layer in wanted.items() if self._layers.get(mid) != layer}
+        if changed:
+            streams = [{"mid": mid, "substream": int(layer)} for mid, layer in changed.items()]
+            await self._message({"request": "configure", "streams": streams})
+        self._layers = wanted
+
+    async def _drop_connection(self) -> None:
+        ticket = self._peer.ticket
+        self._layers = {}
+        if ticket.receiver:
+            try:
+                await self._peer.node.request(
+                    {"janus": "detach"}, session=ticket.session, handle=ticket.receiver
+                )
+            except JanusError:
+                _log.debug("receiving_handle_already_gone", node=ticket.node_id)
+            except MediaLost:
+                self._peer.emit(PeerLost())
+                return
+            await self._peer.note(receiver=0, feeds=(), answered=True)
+        self._wake.set()
+
+    async def _message(self, body: Message, jsep: Message | None = None) -> tuple[Message, Message | None]:
+        ticket = self._peer.ticket
+        return await self._peer.node.message(ticket.session, ticket.receiver, body, jsep)

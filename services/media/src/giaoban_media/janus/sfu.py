@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Implements `sfu.Sfu` over a fixed set of Janus nodes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from giaoban_media.errors import MediaLost
+from giaoban_media.janus.node import NO_SUCH_ROOM, ROOM_EXISTS, Node, NodeAddress
+from giaoban_media.janus.peer import JanusPeer
+from giaoban_media.janus.wire import JanusError
+from giaoban_media.sfu import Journal, NodeLoad, RoomKey, Ticket
+
+MAX_PUBLISHERS = 500
+MAX_BITRATE = 2_500_000
+"""Bits per second and publisher, told to senders by RTCP feedback."""
+
+
+class JanusSfu:
+    """All nodes of this installation."""
+
+    def __init__(self, addresses: Sequence[NodeAddress], on_reachable: Callable[[str, bool], None]) -> None:
+        """`on_reachable` is told when a node comes or goes; it must not wait."""
+        self._nodes = {each.id: Node(each, on_reachable) for each in addresses}
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[JanusSfu]:
+        """Keeps the sockets to all nodes open."""
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(node.run()) for node in self._nodes.values()]
+            try:
+                yield self
+            finally:
+                for task in running:
+                    task.cancel()
+
+    def node_ids(self) -> Sequence[str]:
+        """Every configured node."""
+        return list(self._nodes)
+
+    def reachable(self, node_id: str) -> bool:
+        """Whether the node answers now."""
+        node = self._nodes.get(node_id)
+        return node is not None and node.reachable
+
+    async def load(self, node_id: str) -> NodeLoad:
+        """How busy a node is."""
+        return await self._node(node_id).load()
+
+    async def open_room(self, node_id: str, room: RoomKey) -> None:
+        """Creates a room; one that exists is left as it is."""
+        node = self._node(node_id)
+        try:
+            await node.control(
+                {
+                    "request": "create",
+                    "room": node.room_name(room),
+                    "secret": node.room_secret(room),
+                    "admin_key": node.address.admin_key,
+                    "permanent": False,
+                    "is_private": True,
+                    "publishers": MAX_PUBLISHERS,
+                    "bitrate": MAX_BITRATE,
+                    "bitrate_cap": True,
+                    "audiocodec": "opus",
+                    "videocodec": "vp8",
+                    "opus_fec": True,
+                    "audiolevel_ext": True,
+                    "audiolevel_event": True,
+                    "audio_active_packets": 25,
+                    "audio_level_average": 60,
+                    "transport_wide_cc_ext": True,
+                    "rec_dir": node.address.rec_dir,
+                }
+            )
+        except JanusError as error:
+            if error.code != ROOM_EXISTS:
+                raise MediaLost("the media node refused a room", node=node_id) from error
+
+    async def close_room(self, node_id: str, room: RoomKey) -> None:
+        """Destroys a room; one that does not exist is no error."""
+        node = self._node(node_id)
+        try:
+            await node.control(
+                {"request": "destroy", "room": node.room_name(room), "secret": node.room_secret(room)}
+            )
+        except JanusError as error:
+            if error.code != NO_SUCH_ROOM:
+                raise MediaLost("the media node refused to close a room", node=node_id) from error
+
+    async def admit(self, ticket: Ticket, journal: Journal) -> JanusPeer:
+        """A new peer on a session whose id was journalled by the caller."""
+        peer = JanusPeer(self._node(ticket.node_id), ticket, journal)
+        await peer.create()
+        return peer
+
+    async def claim(self, ticket: Ticket, journal: Journal) -> JanusPeer:
+        """Takes a running peer over."""
+        peer = JanusPeer(self._node(ticket.node_id), ticket, journal)
+        await peer.take_over()
+        return peer
+
+    async def forget(self, ticket: Ticket) -> None:
+        """Ends a session that nobody holds."""
+        with contextlib.suppress(JanusError, MediaLost):
+            await self._node(ticket.node_id).request({"janus": "destroy"}, session=ticket.session)
+
+    def _node(self, node_id: str) -> Node:
+        node = self._nodes.get(node_id)
+        if node is None:
+            raise MediaLost("no such media node is configured", node=node_id)
+        return node

@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The meetings in which this replica holds somebody: their live state, their seats, what time does to them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+
+import structlog
+from giaoban_kit.clock import Clock
+from giaoban_kit.errors import GiaobanError
+from giaoban_kit.kv import Bucket, Entry
+
+from giaoban_media.conference import acts, codec
+from giaoban_media.conference.live import LiveMeeting
+from giaoban_media.conference.model import Room
+from giaoban_media.domain import Grant, place
+from giaoban_media.errors import MeetingEnded, NoMediaNode
+from giaoban_media.journal import Journal, JournalEntry
+from giaoban_media.nodes import Nodes
+from giaoban_media.ports import News
+from giaoban_media.seat import LOST_GRACE, Seat, depart
+from giaoban_media.sfu import RoomKey, Sfu
+
+TICK = 1.0
+"""Seconds between looks at speaking times."""
+
+CLOSED_ROOM_KEPT = 60.0
+"""Seconds for which the live state of an ended meeting is kept, so that latecomers learn that it has ended."""
+
+SYNC_TIMEOUT = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(eq=False)
+class Meeting:
+    """One meeting on this replica."""
+
+    live: LiveMeeting
+    seats: dict[str, Seat] = field(default_factory=dict)
+    users: int = 0
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+
+class Meetings:
+    """All meetings of this replica."""
+
+    def __init__(
+        self, *, live: Bucket, tickets: Bucket, journal: Journal, sfu: Sfu, news: News, clock: Clock
+    ) -> None:
+        """`bind` gives the nodes, which want to know the meetings too."""
+        self._live = live
+        self._tickets = tickets
+        self._journal = journal
+        self._sfu = sfu
+        self._news = news
+        self._clock = clock
+        self._meetings: dict[str, Meeting] = {}
+        self._nodes: Nodes
+        self._background: set[asyncio.Task[None]] = set()
+
+    def bind(self, nodes: Nodes) -> None:
+        """The nodes to place rooms on."""
+        self._nodes = nodes
+
+    @contextlib.asynccontextmanager
+    async def using(self, meeting_id: str) -> AsyncIterator[Meeting]:
+        """The meeting with its live state followed, for as long as the context lasts or a seat is held."""
+        meeting = self._meetings.get(meeting_id)
+        if meeting is None:
+            meeting = self._follow(meeting_id)
+        meeting.users += 1
+        try:
+            async with asyncio.timeout(SYNC_TIMEOUT):
+                await meeting.live.synced.wait()
+            yield meeting
+        finally:
+            meeting.users -= 1
+            self._drop_if_unused(meeting_id, meeting)
+
+    def seat(self, meeting: Meeting, grant: Grant) -> Seat:
+        """A seat for a participant; an older one of the same party here gives way."""
+        return Seat(
+            grant,
+            meeting.live,
+            sfu=self._sfu,
+            journal=self._journal,
+            news=self._news,
+            clock=self._clock,
+            on_end=lambda seat: self._seat_ended(meeting, seat),
+        )
+
+    def hold(self, meeting: Meeting, seat: Seat) -> None:
+        """From now on the seat is told of changes."""
+        meeting.seats[seat.participant_id] = seat
+
+    def _seat_ended(self, meeting: Meeting, seat: Seat) -> None:
+        if meeting.seats.get(seat.participant_id) is seat:
+            del meeting.seats[seat.participant_id]
+        self._drop_if_unused(seat.grant.meeting_id, meeting)
+
+    async def open_room(self, meeting: Meeting, grant: Grant) -> Room:
+        """The room, made and placed if need be. Raises `MeetingEnded`, `NoMediaNode`."""
+        room = meeting.live.conference.room
+        if room is None:
+            fresh = Room(grant.meeting_id, grant.organisation_id, grant.policy, self._clock.now())
+            room = await meeting.live.update_room(lambda known: known or fresh)
+        if room is None or room.closed:
+            raise MeetingEnded("the meeting has ended")
+        if not self._nodes.up(room.node_id):
+            room = await self.place_room(meeting)
+        return room
+
+    async def place_room(self, meeting: Meeting) -> Room:
+        """Puts a room whose node is gone on another one. Raises `NoMediaNode`."""
+        moved = False
+        rooms = Counter(
+            each.live.conference.room.node_id
+            for each in self._meetings.values()
+            if each.live.conference.room is not None
+        )
+
+        def decide(room: Room | None) -> Room | None:
+            nonlocal moved
+            moved = False
+            if room is None or room.closed or self._nodes.up(room.node_id):
+                return room
+            usable = [each for each in self._nodes.all() if self._sfu.reachable(each.id)]
+            node_id = place(usable, rooms)
+            if node_id is None:
+                raise NoMediaNode(
+                    "no media node can carry this meeting now; it goes on as soon as one is back"
+                )
+            moved = True
+            return replace(room, node_id=node_id, generation=room.generation + 1)
+
+        room = await meeting.live.update_room(decide)
+        assert room is not None  # noqa: S101 - a placed meeting has a room
+        if moved:
+            _log.info(
+                "room_placed", meeting_id=room.meeting_id, node=room.node_id, generation=room.generation
+            )
+            await self._news.moved(room)
+        return room
+
+    async def close_room(self, meeting_id: str) -> None:
+        """The meeting has ended: everybody is sent home, the room goes, live state is cleared later."""
+        async with self.using(meeting_id) as meeting:
+            room = await meeting.live.update_room(
+                lambda known: replace(known, closed=True, recording_id="") if known else None
+            )
+            if room is None:
+                return
+            if room.node_id:
+                with contextlib.suppress(GiaobanError):
+                    await self._sfu.close_room(room.node_id, RoomKey(meeting_id, room.generation))
+        self._spawn(self._clear(meeting_id))
+
+    def nodes_changed(self) -> None:
+        """A node died or came back."""
+        for meeting in list(self._meetings.values()):
+            room = meeting.live.conference.room
+            if room is not None and not room.closed and not self._nodes.up(room.node_id):
+                self._spawn(self._replace_room(meeting))
+            for seat in meeting.seats.values():
+                seat.wake()
+
+    async def follow_journal(self) -> None:
+        """Tells seats that somebody else holds their participant now; until cancelled."""
+        async for change in self._tickets.watch(">"):
+            if isinstance(change, Entry):
+                meeting_id, _, participant_id = change.key.partition(".")
+                meeting = self._meetings.get(meeting_id)
+                seat = meeting.seats.get(participant_id) if meeting else None
+                if seat is not None:
+                    seat.superseded(JournalEntry.epoch_of(change.value))
+
+    async def sweep(self, entry: JournalEntry) -> None:
+        """Sends a participant home whose replica died and whom nobody has taken over."""
+        ownership = await self._journal.own(entry, entry.ticket)
+        await self._sfu.forget(entry.ticket)
+        async with self.using(entry.meeting_id) as meeting:
+            conference = meeting.live.conference
+            participant = conference.participants.get(entry.participant_id)
+            if participant is not None:
+                await depart(meeting.live, entry.participant_id)
+                organisation = conference.room.organisation_id if conference.room else ""
+                await self._news.left(entry.meeting_id, organisation, participant, "lost")
+        await ownership.release()
+        _log.info("participant_swept", meeting_id=entry.meeting_id, participant_id=entry.participant_id)
+
+    async def close(self) -> None:
+        """The process ends: media is left running for whoever takes it over."""
+        meetings = list(self._meetings.values())
+        await asyncio.gather(*(seat.abandon() for each in meetings for seat in list(each.seats.values())))
+        tasks = [*self._background, *(task for each in meetings for task in each.tasks)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _follow(self, meeting_id: str) -> Meeting:
+        def changed() -> None:
+            for seat in list(meeting.seats.values()):
+                seat.wake()
+
+        meeting = Meeting(LiveMeeting(self._live, meeting_id, changed))
+        meeting.tasks = [
+            asyncio.ensure_future(meeting.live.run()),
+            asyncio.ensure_future(self._tick(meeting)),
+        ]
+        self._meetings[meeting_id] = meeting
+        return meeting
+
+    def _drop_if_unused(self, meeting_id: str, meeting: Meeting) -> None:
+        if not meeting.users and not meeting.seats and self._meetings.get(meeting_id) is meeting:
+            del self._meetings[meeting_id]
+            for task in meeting.tasks:
+                task.cancel()
+
+    async def _tick(self, meeting: Meeting) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            conference = meeting.live.conference
+            now = self._clock.now()
+            if acts.expired(conference, now) == acts.Change():
+                continue
+            with contextlib.suppress(GiaobanError):
+                change = await meeting.live.apply(lambda newest: acts.expired(newest, now))  # noqa: B023 - used at once
+                for effect in change.effects:
+                    if conference.room is not None:
+                        await self._news.floor(conference.room.meeting_id, effect, now)
+
+    async def _replace_room(self, meeting: Meeting) -> None:
+        try:
+            await self.place_room(meeting)
+        except GiaobanError as error:
+            _log.warning("room_not_placed", reason=error.reason)
+
+    async def _clear(self, meeting_id: str) -> None:
+        await asyncio.sleep(CLOSED_ROOM_KEPT)
+        for entry in await self._live.entries(f"{meeting_id}.>"):
+            if codec.split(entry.key)[1] != codec.ROOM:
+                await self._live.delete(entry.key)
+
+    def _spawn(self, work: object) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+class Replicas:
+    """Which media replicas are alive: each keeps an entry that expires, and sweeps after those that died."""
+
+    def __init__(self, bucket: Bucket, replica: str, journal: Journal, meetings: Meetings) -> None:
+        """`replica` is this process's own name; the bucket's entries expire by themselves."""
+        self._bucket = bucket
+        self._replica = replica
+        self._journal = journal
+        self._meetings = meetings
+        self._missing: dict[tuple[str, str, int], float] = {}
+
+    async def run(self, interval: float) -> None:
+        """Tells that this replica lives, and sweeps; until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                await self._bucket.put(self._replica, b"")
+                await self._sweep(loop.time())
+            except GiaobanError as error:
+                _log.warning("replica_heartbeat_failed", reason=error.reason)
+            await asyncio.sleep(interval)
+
+    async def _sweep(self, now: float) -> None:
+        alive = {each.key for each in await self._bucket.entries(">")}
+        orphans = {
+            (each.meeting_id, each.participant_id, each.epoch): each
+            for each in await self._journal.all()
+            if each.replica not in alive
+        }
+        self._missing = {key: self._missing.get(key, now) for key in orphans}
+        for key, since in list(self._missing.items()):
+            if now - since >= LOST_GRACE:
+                with contextlib.suppress(GiaobanError):
+                    await self._meetings.sweep(orphans[key])

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The media nodes as all replicas agree on them: the bucket "media-nodes"."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+from giaoban.media.v1 import media_pb2
+from giaoban_kit.clock import Clock
+from giaoban_kit.errors import Conflict, GiaobanError
+from giaoban_kit.kv import RESTARTED, SYNCED, Bucket, Entry
+
+from giaoban_media.conference import codec
+from giaoban_media.domain import NodeStatus
+
+LOAD_INTERVAL = 5.0
+"""Seconds between two writes of a node's load; every node tells it to every replica."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Nodes:
+    """Health and load of the nodes. `on_change` is called after every change and must not wait."""
+
+    def __init__(self, bucket: Bucket, clock: Clock, on_change: Callable[[], None]) -> None:
+        """Prepares; `run` watches."""
+        self._bucket = bucket
+        self._clock = clock
+        self._on_change = on_change
+        self._known: dict[str, tuple[NodeStatus, int]] = {}
+        self._told: dict[str, float] = {}
+        self._reports: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
+        self.synced = asyncio.Event()
+
+    def all(self) -> list[NodeStatus]:
+        """Every node that was ever seen."""
+        return [status for status, _ in self._known.values()]
+
+    def up(self, node_id: str) -> bool:
+        """Whether the replicas agree that a node is alive."""
+        known = self._known.get(node_id)
+        return known is not None and known[0].up
+
+    def report(self, node_id: str, reachable: bool) -> None:
+        """This replica's own experience with a node; written down by `run`."""
+        self._reports.put_nowait((node_id, reachable))
+
+    async def run(self) -> None:
+        """Follows the bucket and writes reports, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch())
+            tasks.create_task(self._write_reports())
+
+    async def load(self, node_id: str, *, sessions: int, handles: int, peer_connections: int) -> None:
+        """What a node said of its load."""
+        now = time.monotonic()
+        if now - self._told.get(node_id, 0.0) < LOAD_INTERVAL:
+            return
+        self._told[node_id] = now
+        await self._change(
+            node_id,
+            lambda status: replace(
+                status, sessions=sessions, handles=handles, peer_connections=peer_connections
+            ),
+        )
+
+    async def _watch(self) -> None:
+        async for change in self._bucket.watch(">"):
+            if change is SYNCED:
+                self.synced.set()
+            elif change is RESTARTED:
+                self._known = {}
+            elif isinstance(change, Entry):
+                self._known[change.key] = (_decode(change.value), change.revision)
+            self._on_change()
+
+    async def _write_reports(self) -> None:
+        await self.synced.wait()
+        while True:
+            node_id, reachable = await self._reports.get()
+            was_up = self.up(node_id)
+            try:
+                await self._change(node_id, lambda status: replace(status, up=reachable))  # noqa: B023 - used at once
+            except GiaobanError:
+                await asyncio.sleep(1)
+                self._reports.put_nowait((node_id, reachable))
+                continue
+            if was_up and not reachable:
+                _log.warning("media_node_died", node=node_id)
+
+    async def _change(self, node_id: str, change: Callable[[NodeStatus], NodeStatus]) -> None:
+        for _ in range(5):
+            entry = await self._bucket.get(node_id)
+            before = _decode(entry.value) if entry else NodeStatus(node_id, up=False)
+            after = change(before)
+            if entry is not None and after == before:
+                return
+            try:
+                if entry is None:
+                    revision = await self._bucket.create(node_id, self._encode(after))
+                else:
+                    revision = await self._bucket.update(node_id, self._encode(after), entry.revision)
+            except Conflict:
+                continue
+            self._known[node_id] = (after, revision)
+            self._on_change()
+            return
+
+    def _encode(self, status: NodeStatus) -> bytes:
+        health = media_pb2.NODE_HEALTH_UP if status.up else media_pb2.NODE_HEALTH_DOWN
+        if status.up and status.draining:
+            health = media_pb2.NODE_HEALTH_DRAINING
+        return media_pb2.NodeState(
+            id=status.id,
+            health=health,
+            sessions=status.sessions,
+            handles=status.handles,
+            peer_connections=status.peer_connections,
+            observe_time=codec.timestamp(self._clock.now()),
+            janus_version=status.version,
+        ).SerializeToString()
+
+
+def _decode(data: bytes) -> NodeStatus:
+    state = media_pb2.NodeState.FromString(data)
+    return NodeStatus(
+        id=state.id,
+        up=state.health in (media_pb2.NODE_HEALTH_UP, media_pb2.NODE_HEALTH_DRAINING),
+        draining=state.health == media_pb2.NODE_HEALTH_DRAINING,
+        peer_connections=state.peer_connections,
+        sessions=state.sessions,
+        handles=state.handles,
+        version=state.janus_version,
+    )

@@ -1,0 +1,535 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One participant held by this replica: its media on a node, kept as the live state says.
+
+What chair and rules decide is desired state; the seat makes the node match, and match again after anything.
+A seat outlives its stream for a while: whoever comes back in time finds everything in place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+from giaoban_kit.clock import Clock
+from giaoban_kit.errors import GiaobanError
+from giaoban_kit.ids import new_id
+
+from giaoban_media.conference import acts
+from giaoban_media.conference.live import LiveMeeting
+from giaoban_media.conference.model import Conference, Connection, Participant, Source, Stream
+from giaoban_media.conference.rules import SPEAKERS, may_share_screen, sharer
+from giaoban_media.domain import Grant, View, muted_mids, wanted
+from giaoban_media.errors import (
+    CommandForbidden,
+    MediaLost,
+    MeetingEnded,
+    NoFloor,
+    OfferInvalid,
+    ParticipantRemoved,
+    Replaced,
+    ScreenTaken,
+)
+from giaoban_media.journal import Journal, JournalEntry, Ownership
+from giaoban_media.ports import News
+from giaoban_media.sfu import (
+    LinkQuality,
+    Peer,
+    PeerLost,
+    Published,
+    ReceiveOffer,
+    ReceivingLost,
+    RoomKey,
+    Sfu,
+    Ticket,
+    Unpublished,
+)
+
+LOST_GRACE = 30.0
+"""Seconds that a participant's place is kept after its connection was lost."""
+
+RETRY_DELAY = 0.2
+MAX_STREAMS = 4
+QUALITY_STEP = 20
+QUALITY_RECOVERY = 10.0
+"""Seconds without loss after which a link counts as good again."""
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """The answer to a join."""
+
+    participant_id: str
+    answer_sdp: str
+    resumed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RejoinNeeded:
+    """The publishing connection must be built anew."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The stream is over."""
+
+    error: GiaobanError
+
+
+SeatMessage = ReceiveOffer | RejoinNeeded | Ended
+
+
+class Seat:
+    """A participant in a meeting, as long as this replica holds it."""
+
+    def __init__(
+        self,
+        grant: Grant,
+        live: LiveMeeting,
+        *,
+        sfu: Sfu,
+        journal: Journal,
+        news: News,
+        clock: Clock,
+        on_end: Callable[[Seat], None],
+    ) -> None:
+        """`join` comes next; `on_end` is called once when the seat is given up."""
+        self.grant = grant
+        self.messages: asyncio.Queue[SeatMessage] = asyncio.Queue()
+        self._live = live
+        self._sfu = sfu
+        self._journal = journal
+        self._news = news
+        self._clock = clock
+        self._on_end = on_end
+        self._view = View()
+        self._ownership: Ownership | None = None
+        self._peer: Peer | None = None
+        self._media = asyncio.Lock()
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pending: tuple[Stream, ...] | None = None
+        self._last: Participant | None = None
+        self._quality_reset: asyncio.TimerHandle | None = None
+        self._grace: asyncio.TimerHandle | None = None
+        self._ended = False
+
+    @property
+    def participant_id(self) -> str:
+        """Whose seat it is."""
+        return self.grant.participant_id
+
+    @property
+    def epoch(self) -> int:
+        """The journal epoch under which this replica holds the participant."""
+        return self._ownership.epoch if self._ownership else 0
+
+    # Coming and going
+
+    async def join(self, offer_sdp: str, streams: Sequence[Stream], *, resume: bool, view: View) -> Entered:
+        """Enters the room, or takes the running media over.
+
+        Raises `MeetingEnded`, `ParticipantRemoved`, `Replaced`, `OfferInvalid`, `MediaLost`.
+        """
+        self._check_streams(streams)
+        self._view = view
+        room = self._room_key()
+        known = self._me()
+        if known is not None and known.removed:
+            raise ParticipantRemoved("the chair has ended your participation in this meeting")
+        before = await self._journal.read(self.grant.meeting_id, self.participant_id)
+        async with self._media:
+            resumed = resume and await self._resume(before, room)
+            if not resumed:
+                before = await self._journal.read(self.grant.meeting_id, self.participant_id)
+                await self._begin(before, room)
+            answer = ""
+            if offer_sdp and not resumed:
+                answer = await self._publish(offer_sdp, streams)
+        await self._enter(publishing=bool(offer_sdp) or resumed)
+        self._spawn(self._run())
+        self.wake()
+        return Entered(self.participant_id, answer, resumed)
+
+    async def leave(self) -> None:
+        """Leaves for good."""
+        await self._give_up("left", keep_entry=False)
+
+    def detach(self) -> None:
+        """The stream is gone without a farewell: the place is kept for a while."""
+        if not self._ended:
+            loop = asyncio.get_running_loop()
+            self._spawn(self._mark(Connection.LOST))
+            self._grace = loop.call_later(
+                LOST_GRACE, lambda: self._spawn(self._give_up("lost", keep_entry=False))
+            )
+
+    async def abandon(self) -> None:
+        """The process ends: media is left running for whoever takes it over."""
+        self._ended = True
+        await self._stop_tasks()
+        if self._peer is not None:
+            await self._peer.abandon()
+
+    def superseded(self, epoch: int) -> None:
+        """The journal shows a higher epoch: somebody else holds the participant now."""
+        if self._ownership is not None and epoch > self._ownership.epoch and not self._ended:
+            self._spawn(self._yield_to_other())
+
+    def wake(self) -> None:
+        """The live state changed."""
+        self._wake.set()
+
+    # What the client asks
+
+    async def publish(self, offer_sdp: str, streams: Sequence[Stream]) -> str:
+        """Negotiates the publishing connection anew; returns the answer."""
+        self._check_streams(streams)
+        conference = self._live.conference
+        me = self._me()
+        sharing = any(each.source is Source.SCREEN for each in streams)
+        if sharing and me is not None:
+            other = sharer(conference)
+            if other is not None and other.id != me.id:
+                raise ScreenTaken(f"{other.party.name} is sharing a screen; ask them to stop first")
+            if not may_share_screen(conference, me):
+                raise NoFloor("ask for the floor first, then share your screen")
+        async with self._media:
+            answer = await self._publish(offer_sdp, streams)
+        await self._live.apply(lambda now: acts.screen_shared(now, self.participant_id, sharing=sharing))
+        self.wake()
+        return answer
+
+    async def answer(self, negotiation: int, sdp: str) -> None:
+        """The client's answer to an offer of the receiving connection."""
+        if self._peer is not None:
+            await self._peer.answer(negotiation, sdp)
+
+    async def restart_ice(self) -> None:
+        """A new receiving offer with an ICE restart."""
+        if self._peer is not None:
+            await self._peer.restart_ice()
+
+    def set_view(self, view: View) -> None:
+        """What the client wants to see."""
+        self._view = view
+        self.wake()
+
+    async def act(self, act: acts.Act) -> None:
+        """An act in the meeting; done when the live state says so, and the node follows."""
+        now = self._clock.now()
+
+        def decide(conference: Conference) -> acts.Change:
+            me = conference.participants.get(self.participant_id) or self._last
+            if me is None:
+                raise CommandForbidden("join the meeting first", act=type(act).__name__)
+            return acts.decide(conference, act, me, now)
+
+        change = await self._live.apply(decide)
+        for effect in change.effects:
+            await self._news.floor(self.grant.meeting_id, effect, now)
+
+    # Inside: media
+
+    def _check_streams(self, streams: Sequence[Stream]) -> None:
+        if len(streams) > MAX_STREAMS or len({each.mid for each in streams}) != len(streams):
+            raise OfferInvalid(f"streams: name at most {MAX_STREAMS} streams, each mid once")
+        if streams and self.grant.role not in SPEAKERS:
+            raise CommandForbidden(
+                f"a participant with the role {self.grant.role} may only watch", act="publish"
+            )
+
+    def _room_key(self) -> RoomKey:
+        room = self._live.conference.room
+        if room is None or room.closed:
+            raise MeetingEnded("the meeting has ended")
+        return RoomKey(room.meeting_id, room.generation)
+
+    def _node_id(self) -> str:
+        room = self._live.conference.room
+        return room.node_id if room else ""
+
+    async def _resume(self, before: JournalEntry | None, room: RoomKey) -> bool:
+        if before is None or before.ticket.room != room or not before.ticket.session:
+            return False
+        self._ownership = await self._journal.own(before, before.ticket)
+        try:
+            self._peer = await self._sfu.claim(before.ticket, self._ownership.write)
+        except MediaLost:
+            return False
+        me = self._me()
+        if me is not None:
+            self._peer.published_before(me.streams)
+        self._spawn(self._follow(self._peer))
+        return True
+
+    async def _begin(self, before: JournalEntry | None, room: RoomKey) -> None:
+        node_id = self._node_id()
+        # Chosen here and journalled before the node hears of it (Janus: 53 bits).
+        ticket = Ticket(node_id, room, self.participant_id, session=secrets.randbits(52) + 1)
+        self._ownership = await self._journal.own(before, ticket)
+        if before is not None and before.ticket.session:
+            await self._sfu.forget(before.ticket)
+        await self._sfu.open_room(node_id, room)
+        self._peer = await self._sfu.admit(ticket, self._ownership.write)
+        self._spawn(self._follow(self._peer))
+
+    async def _publish(self, offer_sdp: str, streams: Sequence[Stream]) -> str:
+        if self._peer is None:
+            raise MediaLost("media is being restored; try again in a moment")
+        done = await self._peer.publish(offer_sdp, streams)
+        if done.fresh:
+            self._pending = tuple(streams)
+        else:
+            await self._live.update_participant(
+                self.participant_id, lambda me: replace(me, streams=tuple(streams)) if me else None
+            )
+        await self._close_microphones(streams)
+        return done.answer_sdp
+
+    async def _close_microphones(self, streams: Sequence[Stream]) -> None:
+        # Before anybody can hear: media flows only after the client has the answer.
+        assert self._peer is not None  # noqa: S101 - the caller has just published on it
+        me = self._me()
+        conference = self._live.conference
+        if me is not None:
+            mine = replace(me, streams=tuple(streams))
+            others = {**conference.participants, me.id: mine}
+            await self._peer.mute(muted_mids(replace(conference, participants=others), me.id))
+        else:
+            await self._peer.mute([each.mid for each in streams if each.source is Source.MICROPHONE])
+
+    async def _follow(self, peer: Peer) -> None:
+        async for event in peer.events():
+            if peer is not self._peer or self._ended:
+                return
+            match event:
+                case ReceiveOffer():
+                    self.messages.put_nowait(event)
+                case Published():
+                    await self._published()
+                case Unpublished():
+                    await self._unpublished()
+                case LinkQuality():
+                    await self._note_quality(event.percent)
+                case PeerLost():
+                    async with self._media:
+                        self._peer = None
+                    self.wake()
+                    return
+                case ReceivingLost():
+                    self.wake()
+
+    async def _published(self) -> None:
+        streams, self._pending = self._pending, None
+
+        def up(me: Participant | None) -> Participant | None:
+            if me is None:
+                return None
+            if streams is None:
+                return replace(me, connection=Connection.CONNECTED)
+            return replace(
+                me, connection=Connection.CONNECTED, streams=streams, publication=me.publication + 1
+            )
+
+        await self._live.update_participant(self.participant_id, up)
+
+    async def _unpublished(self) -> None:
+        if self._pending is not None:
+            return  # the old connection's end, while a new one is coming up
+        await self._live.update_participant(
+            self.participant_id,
+            lambda me: replace(me, connection=Connection.CONNECTING, streams=()) if me else None,
+        )
+        self.messages.put_nowait(RejoinNeeded("the media connection was lost"))
+
+    async def _note_quality(self, percent: int) -> None:
+        if self._quality_reset is not None:
+            self._quality_reset.cancel()
+        loop = asyncio.get_running_loop()
+        self._quality_reset = loop.call_later(QUALITY_RECOVERY, lambda: self._spawn(self._set_quality(100)))
+        await self._set_quality(percent)
+
+    async def _set_quality(self, percent: int) -> None:
+        step = percent // QUALITY_STEP * QUALITY_STEP
+        await self._live.update_participant(
+            self.participant_id, lambda me: replace(me, link_quality=step) if me else None
+        )
+
+    # Inside: state
+
+    def _me(self) -> Participant | None:
+        return self._live.conference.participants.get(self.participant_id)
+
+    async def _enter(self, *, publishing: bool) -> None:
+        now = self._clock.now()
+        fresh = Participant(
+            id=self.participant_id,
+            party=self.grant.party,
+            role=self.grant.role,
+            join_time=now,
+            presence_id=new_id(),
+            connection=Connection.CONNECTING if publishing else Connection.CONNECTED,
+        )
+
+        def enter(me: Participant | None) -> Participant | None:
+            if me is None:
+                return fresh
+            connection = fresh.connection
+            if me.streams and publishing and self._pending is None:
+                connection = Connection.CONNECTED
+            return replace(me, party=fresh.party, role=fresh.role, connection=connection)
+
+        me = await self._live.update_participant(self.participant_id, enter)
+        self._last = me
+        if me is not None and me.presence_id == fresh.presence_id:
+            await self._news.joined(self.grant, me)
+
+    async def _mark(self, connection: Connection) -> None:
+        await self._live.update_participant(
+            self.participant_id, lambda me: replace(me, connection=connection) if me else None
+        )
+
+    async def _run(self) -> None:
+        while not self._ended:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._reconcile()
+            except Replaced:
+                self._spawn(self._yield_to_other())
+                return
+            except (MeetingEnded, ParticipantRemoved) as error:
+                reason = "meeting_ended" if isinstance(error, MeetingEnded) else "removed"
+                self._spawn(
+                    self._give_up(reason, keep_entry=isinstance(error, ParticipantRemoved), error=error)
+                )
+                return
+            except GiaobanError as error:
+                # The node or the bucket is away: try again until it is back.
+                _log.info("seat_reconcile_postponed", participant_id=self.participant_id, reason=error.reason)
+                asyncio.get_running_loop().call_later(RETRY_DELAY, self._wake.set)
+
+    async def _reconcile(self) -> None:
+        if not self._live.synced.is_set() or self._live.conference.room is None:
+            return
+        room = self._room_key()
+        me = self._me()
+        if me is None:
+            if self._last is not None and self._grace is None:
+                # The live state was lost: what this replica knows is written again.
+                await self._live.update_participant(self.participant_id, lambda _: self._last)
+            return
+        self._last = me
+        if me.removed:
+            raise ParticipantRemoved("the chair has ended your participation in this meeting")
+        async with self._media:
+            if self._peer is not None and self._peer.ticket.room != room:
+                await self._peer.abandon()
+                self._peer = None
+            if self._peer is None:
+                await self._restore(room)
+            peer = self._peer
+        if peer is None:
+            return
+        conference = self._live.conference
+        await peer.mute(muted_mids(conference, self.participant_id))
+        await peer.record(self._recording_name(conference))
+        await peer.receive(wanted(conference, self.participant_id, self._view))
+
+    async def _restore(self, room: RoomKey) -> None:
+        if not self._sfu.reachable(self._node_id()):
+            asyncio.get_running_loop().call_later(RETRY_DELAY, self._wake.set)
+            return
+        before = await self._journal.read(self.grant.meeting_id, self.participant_id)
+        if before is None or self._ownership is None or before.epoch != self._ownership.epoch:
+            raise Replaced("the participant has joined from elsewhere")
+        self._pending = None
+        await self._begin(before, room)
+        publishing = bool(self._last and self._last.streams) or self.grant.role in SPEAKERS
+        await self._live.update_participant(
+            self.participant_id,
+            lambda me: (
+                replace(
+                    me, connection=Connection.CONNECTING if publishing else Connection.CONNECTED, streams=()
+                )
+                if me
+                else None
+            ),
+        )
+        self.messages.put_nowait(RejoinNeeded("the meeting was moved to another media node"))
+
+    def _recording_name(self, conference: Conference) -> str:
+        room = conference.room
+        if room is None or not room.recording_id:
+            return ""
+        stamp = int(self._clock.now().timestamp() * 1000)
+        return f"{room.recording_id}~{self.participant_id}~{stamp}"
+
+    # Inside: the end
+
+    async def _yield_to_other(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        self.messages.put_nowait(Ended(Replaced("you have joined this meeting from elsewhere")))
+        if self._peer is not None:
+            await self._peer.abandon()
+        self._finish()
+
+    async def _give_up(self, reason: str, *, keep_entry: bool, error: GiaobanError | None = None) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        if error is not None:
+            self.messages.put_nowait(Ended(error))
+        me = self._me() or self._last
+        if self._peer is not None:
+            await self._peer.close()
+        if self._ownership is not None:
+            await self._ownership.release()
+        if not keep_entry:
+            await depart(self._live, self.participant_id)
+        if me is not None:
+            await self._news.left(self.grant.meeting_id, self.grant.organisation_id, me, reason)
+        self._finish()
+
+    def _finish(self) -> None:
+        for timer in (self._quality_reset, self._grace):
+            if timer is not None:
+                timer.cancel()
+        current = asyncio.current_task()
+        for task in list(self._tasks):
+            if task is not current:
+                task.cancel()
+        self._on_end(self)
+
+    async def _stop_tasks(self) -> None:
+        for timer in (self._quality_reset, self._grace):
+            if timer is not None:
+                timer.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, work: object) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[call-overload]
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("seat_task_failed", participant_id=self.participant_id, exc_info=error)
+
+
+async def depart(live: LiveMeeting, participant_id: str) -> None:
+    """Takes a participant out of the live state, its hand and floor first."""
+    await live.apply(lambda conference: acts.without_participant(conference, participant_id))
+    await live.remove_participant(participant_id)
