@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import websockets
 
+from giaoban_dev.infra.addresses import own_addresses
 from giaoban_dev.infra.credentials import Credentials
 from giaoban_dev.infra.janus_root import janus_root, sandbox
 from giaoban_dev.infra.process import Process, ensure_port_free, raise_open_files_limit
@@ -199,6 +200,12 @@ class JanusNode:
             "full_trickle": False,
             "ignore_mdns": True,
         }
+        # The enforce list matches prefixes: 10.77.0.1 lets 10.77.0.10 in as well. The ignore list is asked after it.
+        also_matching = [
+            own for own in own_addresses() if own.startswith(self.media_ip) and own != self.media_ip
+        ]
+        if also_matching:
+            nat["ice_ignore_list"] = ",".join(also_matching)
         if self.public_ip and self.public_ip != self.media_ip:
             nat |= {"nat_1_1_mapping": self.public_ip, "keep_private_host": True}
         files: dict[str, dict[str, dict[str, str | int | bool | list[str]]]] = {

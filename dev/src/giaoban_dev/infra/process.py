@@ -110,8 +110,10 @@ class Process:
                     f"{self.name} stopped while starting (exit {self.returncode}). End of {self.log_file}:\n{self.log_tail()}"
                 )
             with contextlib.suppress(OSError, TimeoutError):
-                if await asyncio.wait_for(probe(), timeout=2):
-                    return
+                # asyncio.timeout, never wait_for: before Python 3.12 that one can swallow our own cancellation.
+                async with asyncio.timeout(2):
+                    if await probe():
+                        return
             if asyncio.get_running_loop().time() > deadline:
                 raise InfraError(
                     f"{self.name} was not ready after {seconds:.0f} s. End of {self.log_file}:\n{self.log_tail()}"
@@ -136,7 +138,8 @@ class Process:
             return
         self.send_signal(self.stop_signal)
         try:
-            await asyncio.wait_for(self._process.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._process.wait()
         except TimeoutError:
             await self.kill()
 

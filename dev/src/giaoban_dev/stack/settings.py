@@ -2,12 +2,11 @@
 """Owns the ports and addresses of the local stack; each can be moved by an environment variable."""
 
 import ipaddress
-import json
 import os
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+from giaoban_dev.infra.addresses import own_addresses
 from giaoban_dev.infra.errors import InfraError
 
 
@@ -76,7 +75,7 @@ def port_key(name: str) -> str:
 
 
 def _port(key: str, text: str) -> int:
-    if not text.isdecimal() or not 1024 <= int(text) <= 65535:
+    if not (text.isascii() and text.isdecimal()) or not 1024 <= int(text) <= 65535:
         raise InfraError(f"{key}={text!r}: give a port from 1024 to 65535")
     return int(text)
 
@@ -114,19 +113,6 @@ class Addresses:
                 f"GIAOBAN_MEDIA_IP={given}: not an address of this machine; it has {', '.join(own) or 'none'}"
             )
         return cls(media_ip=given, shared=True)
-
-
-def own_addresses() -> list[str]:
-    """Return this machine's IPv4 addresses of global scope, in the kernel's order."""
-    shown = subprocess.run(
-        ["ip", "-json", "-4", "address", "show", "up"], capture_output=True, text=True, check=True
-    )
-    return [
-        info["local"]
-        for link in json.loads(shown.stdout)
-        for info in link.get("addr_info", ())
-        if info.get("scope") == "global"
-    ]
 
 
 # What a person may set for all services, beside what the stack sets for each.

@@ -138,7 +138,8 @@ async def run_once(process: Process, *, seconds: float) -> None:
     """Run a process to its end; raises InfraError with the end of its log when it fails or takes too long."""
     await process.start()
     try:
-        status = await asyncio.wait_for(process.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            status = await process.wait()
     except TimeoutError:
         raise InfraError(
             f"{process.name} did not end within {seconds:.0f} s. End of its log:\n{process.log_tail()}"
