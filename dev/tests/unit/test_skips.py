@@ -23,5 +23,6 @@ def test_a_skip_needs_an_explanation(pytester: pytest.Pytester, body: str, outco
     """A skip passes only when its reason begins with `explained:`."""
     rules = Path(PROJECT_ROOT / "conftest.py").read_text(encoding="utf-8")
     pytester.makeconftest(rules.replace('pytest_plugins = ["giaoban_dev.testing"]', ""))
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
     pytester.makepyfile(f"import pytest\n{body}\n")
     pytester.runpytest_inprocess("-p", "no:cacheprovider").assert_outcomes(**outcome)
