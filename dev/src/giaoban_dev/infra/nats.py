@@ -28,23 +28,23 @@ SERVICES = ("identity", "scheduling", "media", "recording", "notifications", "ga
 STREAMS: Mapping[str, Sequence[str]] = {
     "identity": ("IDENTITY",),
     "scheduling": ("SCHEDULING",),
-    "media": ("MEDIA", "JANUS"),
+    "media": ("MEDIA",),
     "recording": ("RECORDING",),
     "notifications": ("NOTIFICATIONS",),
     "gateway": (),
 }
 DEAD_LETTERS = "DEAD_LETTERS"
+DEAD_LETTERS_SUBJECT = "giaoban.dlq"
 
 # Key-value buckets by owner, each with the services that may read (never write) it.
 BUCKETS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "media": {
         "media-live": ("gateway",),  # the live state of meetings
         "media-journal": (),  # session and handle ids, before use
-        "media-nodes": (),  # load and draining
-        "media-rooms": (),  # placement
+        "media-nodes": (),
+        "media-replicas": (),
     },
-    "gateway": {"gateway-tickets": (), "gateway-limits": (), "gateway-presence": ()},
-    "recording": {"recording-jobs": ()},
+    "gateway": {"gateway-tickets": ()},
 }
 
 
@@ -157,8 +157,9 @@ def _service(name: str) -> dict[str, list[str]]:
         ]
         publish += [f"$JS.API.DIRECT.GET.{stream}", f"$JS.API.DIRECT.GET.{stream}.>"]
     publish += [f"$KV.{bucket}.>" for bucket in BUCKETS.get(name, {})]
-    # The dead letters of a consumer go under the consumer's own name; everybody's lie in one stream.
-    publish += [f"$JS.API.STREAM.INFO.{DEAD_LETTERS}", f"$JS.API.STREAM.CREATE.{DEAD_LETTERS}"]
+    # What a consumer cannot use goes to one stream for all, which any migration may make and nobody deletes.
+    publish += [f"{DEAD_LETTERS_SUBJECT}.>"]
+    publish += [f"$JS.API.STREAM.{verb}.{DEAD_LETTERS}" for verb in ("INFO", "CREATE", "UPDATE")]
     for owner, streams in STREAMS.items():
         if owner != name:
             for stream in streams:
