@@ -8,7 +8,7 @@ help: ## Print this list
 ##@ Run
 run: setup ## Start everything with the demo organisation and print the address (Ctrl-C stops it)
 	@.venv/bin/python -m giaoban_dev up
-smoke: ## Check that a running stack works, from sign-in to video
+smoke: ## Ask every part of a running stack for an answer
 	@.venv/bin/python -m giaoban_dev smoke
 tail: ## Follow the logs of a running stack
 	@bin/tail

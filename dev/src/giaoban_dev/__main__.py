@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The local stack's commands: up, reset, versions, env."""
+"""The local stack's commands: up, smoke, reset, versions, env."""
 
 import argparse
 import asyncio
@@ -15,9 +15,11 @@ from giaoban_dev.infra.errors import InfraError
 from giaoban_dev.infra.janus_root import janus_root, sandbox
 from giaoban_dev.infra.nats import binary as nats_binary
 from giaoban_dev.infra.paths import state_dir
+from giaoban_dev.infra.postgres import HOST
 from giaoban_dev.infra.postgres import binaries as postgres_binaries
 from giaoban_dev.stack.services import SERVICES, House, environment
 from giaoban_dev.stack.settings import Addresses, Ports
+from giaoban_dev.stack.smoke import smoke
 from giaoban_dev.stack.supervisor import StackLock
 from giaoban_dev.stack.up import Plan, make_house, up
 
@@ -31,6 +33,8 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     starting = commands.add_parser("up", help="start everything; Ctrl-C stops it")
     starting.add_argument("--servers", action="store_true", help="only PostgreSQL, NATS, mail and Janus")
+    asking = commands.add_parser("smoke", help="ask every part of a running stack for an answer")
+    asking.add_argument("--servers", action="store_true", help="only PostgreSQL, NATS, mail and Janus")
     commands.add_parser("reset", help="delete data, secrets and logs")
     commands.add_parser("versions", help="print what is installed, by running it")
     showing = commands.add_parser("env", help="print a service's environment, to run it by hand")
@@ -40,6 +44,8 @@ def main() -> int:
         match arguments.command:
             case "up":
                 asyncio.run(_up(Plan(services=()) if arguments.servers else Plan()))
+            case "smoke":
+                asyncio.run(smoke(_house(), () if arguments.servers else SERVICES, say=_say))
             case "reset":
                 _reset()
             case "versions":
@@ -57,7 +63,8 @@ def _house() -> House:
 
 
 async def _up(plan: Plan) -> None:
-    running = asyncio.create_task(up(_house(), plan, say=_say, ready=_print_addresses))
+    ready = _print_addresses if plan.services else _print_servers
+    running = asyncio.create_task(up(_house(), plan, say=_say, ready=ready))
     loop = asyncio.get_running_loop()
     # A second Ctrl-C changes nothing: the stop is under way and bounded in time.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -81,6 +88,16 @@ def _print_addresses(house: House) -> None:
         lines.append("  elsewhere   set GIAOBAN_MEDIA_IP to this machine's address to let other devices in")
     lines.append(f"  mail        http://localhost:{house.ports.mail_page}")
     lines.append(f"  logs        {house.state / 'logs'}  (make tail)\n\n  Ctrl-C stops everything.\n")
+    _say("\n".join(lines))
+
+
+def _print_servers(house: House) -> None:
+    lines = [f"\n  postgres    {HOST}:{house.ports.postgres}", f"  nats        {house.nats.url}"]
+    lines += [
+        f"  janus {name}     {node.url}, media on {node.media_ip}" for name, node in house.nodes.items()
+    ]
+    lines.append(f"  mail        http://localhost:{house.ports.mail_page}")
+    lines.append(f"  secrets     {house.credentials.directory}\n\n  Ctrl-C stops everything.\n")
     _say("\n".join(lines))
 
 

@@ -124,6 +124,14 @@ def test_nothing_outlives_a_killed_supervisor(tmp_path: Path, private_network: N
         children = _descendants(stack.pid)
         names = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in children}
         assert {"postgres", "nats-server", "janus"} <= names
+        asked = subprocess.run(
+            [sys.executable, "-m", "giaoban_dev", "smoke", "--servers"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert asked.returncode == 0, asked.stdout + asked.stderr
         stack.send_signal(number)
         stack.communicate(timeout=20)
         assert stack.returncode == (0 if number == signal.SIGINT else -signal.SIGKILL)

@@ -137,6 +137,8 @@ async def connect_nats(config: ServiceConfig) -> AsyncIterator[Client]:
         name=f"giaoban-{config.service_name}",
         user=config.nats_user,
         password=password,
+        # Each user may subscribe to its own inbox only, so that nobody reads another's replies.
+        inbox_prefix=f"_INBOX_{config.nats_user}" if config.nats_user else "_INBOX",
         disconnected_cb=disconnected,
         reconnected_cb=reconnected,
         error_cb=failed,

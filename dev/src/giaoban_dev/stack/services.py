@@ -77,15 +77,16 @@ def _identity(house: House) -> Mapping[str, str]:
 
 def _media(house: House) -> Mapping[str, str]:
     nodes = [
-        {"name": node.name, "url": node.url, "admin_url": node.admin_url, "recordings": str(node.recordings)}
+        {
+            "id": node.name,
+            "url": node.url,
+            "api_secret_file": str(house.credentials.path("janus-api")),
+            "admin_key_file": str(house.credentials.path("janus-room")),
+            "rec_dir": str(node.recordings),
+        }
         for node in house.nodes.values()
     ]
-    return {
-        "GIAOBAN_JANUS_NODES": json.dumps(nodes),
-        "GIAOBAN_JANUS_API_SECRET_FILE": str(house.credentials.path("janus-api")),
-        "GIAOBAN_JANUS_ADMIN_SECRET_FILE": str(house.credentials.path("janus-admin")),
-        "GIAOBAN_JANUS_ADMIN_KEY_FILE": str(house.credentials.path("janus-room")),
-    }
+    return {"GIAOBAN_NODES": json.dumps(nodes)}
 
 
 def _scheduling(house: House) -> Mapping[str, str]:
