@@ -111,11 +111,11 @@ def parse_service_keys(text: str) -> dict[str, Ed25519PublicKey]:
     Raises: ConfigError naming the service whose key is wrong.
     """
     try:
-        entries = dict(json.loads(text))
-    except (ValueError, TypeError):
-        raise ConfigError(
-            "GIAOBAN_SERVICE_JWKS_FILE: put a JSON object there, service name to JWK."
-        ) from None
+        entries = json.loads(text)
+    except ValueError:
+        entries = None
+    if not isinstance(entries, dict):
+        raise ConfigError("GIAOBAN_SERVICE_JWKS_FILE: put a JSON object there, service name to JWK.")
     keys: dict[str, Ed25519PublicKey] = {}
     for name, jwk in entries.items():
         try:

@@ -6,6 +6,10 @@ import unicodedata
 from giaoban_kit.errors import FieldViolation, Invalid
 from giaoban_kit.ids import is_id
 
+_DIRECTION = frozenset(
+    "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)  # make a name read as another
+
 
 class Violations:
     """Collects what is wrong with a request; every check returns the cleaned value."""
@@ -25,7 +29,10 @@ class Violations:
         """The text in NFC without surrounding space; `min` and `max` count characters after that."""
         clean = unicodedata.normalize("NFC", value).strip()
         allowed = "\n\t" if multiline else ""
-        bad = any(unicodedata.category(char) in {"Cc", "Cs"} and char not in allowed for char in clean)
+        bad = any(
+            (unicodedata.category(char) in {"Cc", "Cs"} and char not in allowed) or char in _DIRECTION
+            for char in clean
+        )
         self.require(not bad, field, "CONTROL_CHARACTER", "Remove the control characters.")
         if min and not clean:
             self.require(False, field, "REQUIRED", "Fill in this field.")
