@@ -3,6 +3,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import asyncpg
 import httpx
@@ -26,9 +27,9 @@ async def smoke(house: House, services: Sequence[Service], *, say: Say) -> None:
         "mail": lambda: _http(f"http://{HOST}:{ports.mail_page}/healthz"),
     }
     for name in house.nodes:
-        checks[f"janus-{name}"] = lambda name=name: _janus(house, name)
+        checks[f"janus-{name}"] = partial(_janus, house, name)
     for service in wanted:
-        checks[service.name] = lambda service=service: _http(service.ready_url(house))
+        checks[service.name] = partial(_http, service.ready_url(house))
     if any(service.user == "gateway" for service in wanted):
         checks["web"] = lambda: _http(house.public_url)
     failed = []
@@ -70,4 +71,4 @@ async def _postgres(house: House) -> str:
 
 async def _janus(house: House, name: str) -> str:
     info = await house.nodes[name].info()
-    return f"{info['version-string']}, media on {house.nodes[name].media_ip}"
+    return f"{info['version_string']}, media on {house.nodes[name].media_ip}"
