@@ -257,7 +257,8 @@ class LockoutPolicy:
         if excess < 0:
             return timedelta()
         # Capped exponent: 2**excess must not overflow timedelta for a patient attacker.
-        return min(self.first_delay * 2 ** min(excess, 30), self.max_delay)
+        doublings: int = 2 ** min(excess, 30)
+        return min(self.first_delay * doublings, self.max_delay)
 
     def after_failure(self, guesses: Guesses | None, key: bytes, now: datetime) -> Guesses:
         """The record after one more failure at `now`."""

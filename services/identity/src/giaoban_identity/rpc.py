@@ -2,7 +2,8 @@
 # ruff: noqa: ARG002, N802  (gRPC chooses the names of methods and hands every one a context)
 """Owns identity's gRPC surface: message in, one use case, message out."""
 
-import grpc
+from typing import Any
+
 from giaoban.identity.v1 import identity_service_pb2 as calls
 from giaoban.identity.v1.identity_service_pb2_grpc import IdentityServiceServicer
 from giaoban_kit.db import decode_page_token, encode_page_token, page_size
@@ -15,7 +16,7 @@ from giaoban_identity.metrics import SIGN_INS, counted
 from giaoban_identity.service import Identity
 from giaoban_identity.signin import SignIns
 
-Context = grpc.aio.ServicerContext
+Context = Any  # grpc.aio.ServicerContext; generic in the stubs, not at run time
 
 
 class IdentityServicer(IdentityServiceServicer):

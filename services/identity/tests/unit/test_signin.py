@@ -5,6 +5,7 @@ import asyncio
 import json
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import jwt
 import pytest
@@ -19,7 +20,7 @@ from giaoban_identity.errors import (
     SignInBusy,
     SignInLocked,
 )
-from giaoban_identity.signin import KEY_PUBLICATION_LEAD, SignInPolicy, SignIns
+from giaoban_identity.signin import KEY_PUBLICATION_LEAD, SignInPolicy, SignIns, Tokens
 from giaoban_identity.testing import MemoryTransactions
 from giaoban_kit.ids import new_id
 from giaoban_kit.tokens import AUDIENCE, ISSUER
@@ -59,7 +60,9 @@ class House:
     site_id: str
     user_id: str
 
-    async def sign_in(self, password: str = PASSWORD, username: str = "an", address: str = "10.0.0.1"):
+    async def sign_in(
+        self, password: str = PASSWORD, username: str = "an", address: str = "10.0.0.1"
+    ) -> Tokens:
         return await self.sign_ins.sign_in("tphcm", username, password, address)
 
     async def fail(self, times: int, **changed: str) -> None:
@@ -67,11 +70,17 @@ class House:
             with pytest.raises(InvalidCredentials):
                 await self.sign_in(**{"password": "wrong", **changed})
 
-    async def verify(self, token: str) -> dict[str, object]:
+    async def verify(self, token: str) -> dict[str, Any]:
         keys = jwt.PyJWKSet.from_json(await self.sign_ins.jwks())
         key = keys[jwt.get_unverified_header(token)["kid"]].key
-        options = {"verify_exp": False, "verify_iat": False}
-        return jwt.decode(token, key, ["EdDSA"], audience=AUDIENCE, issuer=ISSUER, options=options)
+        return jwt.decode(
+            token,
+            key,
+            ["EdDSA"],
+            audience=AUDIENCE,
+            issuer=ISSUER,
+            options={"verify_exp": False, "verify_iat": False},  # our clock is not the machine's
+        )
 
 
 @pytest.fixture(name="house")
