@@ -114,28 +114,31 @@ def test_nothing_outlives_a_killed_supervisor(tmp_path: Path, private_network: N
             text=True,
             env=environment,
         )
-        assert stack.stdout is not None
-        lines = []
-        for line in stack.stdout:
-            lines.append(line)
-            if "Ctrl-C" in line:
-                break
-        assert "Ctrl-C" in lines[-1], "".join(lines)
-        children = _descendants(stack.pid)
-        names = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in children}
-        assert {"postgres", "nats-server", "janus"} <= names
-        asked = subprocess.run(
-            [sys.executable, "-m", "giaoban_dev", "smoke", "--servers"],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert asked.returncode == 0, asked.stdout + asked.stderr
-        stack.send_signal(number)
-        stack.communicate(timeout=20)
-        assert stack.returncode == (0 if number == signal.SIGINT else -signal.SIGKILL)
-        asyncio.run(_eventually(lambda left=children: all(_gone(pid) for pid in left), 10))
+        try:
+            assert stack.stdout is not None
+            lines = []
+            for line in stack.stdout:
+                lines.append(line)
+                if "Ctrl-C" in line:
+                    break
+            assert "Ctrl-C" in lines[-1], "".join(lines)
+            children = _descendants(stack.pid)
+            names = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in children}
+            assert {"postgres", "nats-server", "janus"} <= names
+            asked = subprocess.run(
+                [sys.executable, "-m", "giaoban_dev", "smoke", "--servers"],
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert asked.returncode == 0, asked.stdout + asked.stderr
+            stack.send_signal(number)
+            stack.communicate(timeout=20)
+            assert stack.returncode == (0 if number == signal.SIGINT else -signal.SIGKILL)
+            asyncio.run(_eventually(lambda left=children: all(_gone(pid) for pid in left), 10))
+        finally:
+            stack.kill()  # whatever failed above: nothing of the test stays
 
 
 _OTHER_PORTS = {
