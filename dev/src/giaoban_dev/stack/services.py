@@ -69,10 +69,10 @@ class Service:
 
 
 def _identity(house: House) -> Mapping[str, str]:
-    file = house.credentials.directory / "identity-key"
+    file = house.credentials.directory / "identity-sealing-key"
     if not file.exists():
         house.credentials.write(file.name, base64.b64encode(secrets.token_bytes(32)))
-    return {"GIAOBAN_KEY_FILE": str(file)}
+    return {"GIAOBAN_SEALING_KEY_FILE": str(file)}
 
 
 def _media(house: House) -> Mapping[str, str]:
