@@ -4,8 +4,8 @@
 import asyncio
 import enum
 import re
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -172,25 +172,27 @@ class Bucket:
     async def entries(self, keys: str = ">") -> list[Entry]:
         """The entries whose keys match (`room.01J.*`, `room.>`), by revision."""
         found: dict[str, Entry] = {}
-        async for change in self._watch_once(keys):
-            if change is SYNCED:
-                break
-            if isinstance(change, Entry):
-                found[change.key] = change
-        return list(found.values())
+        async with aclosing(self._watch_once(keys)) as changes:
+            async for change in changes:
+                if change is SYNCED:
+                    return list(found.values())
+                if isinstance(change, Entry):
+                    found[change.key] = change
+        raise Unavailable("Live state is not available.")
 
-    async def watch(self, keys: str = ">") -> AsyncIterator[Entry | Deleted | Signal]:
+    async def watch(self, keys: str = ">") -> AsyncGenerator[Entry | Deleted | Signal]:
         """Everything that matches, SYNCED, then every change. After a gap: RESTARTED and all of it again."""
         while True:
             try:
-                async for change in self._watch_once(keys):
-                    yield change
+                async with aclosing(self._watch_once(keys)) as changes:
+                    async for change in changes:
+                        yield change
             except (Unavailable, nats.errors.Error, TimeoutError, OSError) as error:
                 log.warning("kv_watch_lost", bucket=self.name, error=type(error).__name__)
             await asyncio.sleep(RETRY_SECONDS)
             yield RESTARTED
 
-    async def _watch_once(self, keys: str) -> AsyncIterator[Entry | Deleted | Signal]:
+    async def _watch_once(self, keys: str) -> AsyncGenerator[Entry | Deleted | Signal]:
         """Ends by itself, or raises, as soon as a change may have been missed."""
         client = self._js._nc  # noqa: SLF001  (nats-py has no public way from a context to its client)
         inbox = client.new_inbox()

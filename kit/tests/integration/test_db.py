@@ -48,7 +48,7 @@ async def test_a_named_constraint_becomes_its_error(db: Database) -> None:
         await write(db, "2", "a")
     with pytest.raises(sa.exc.IntegrityError) as raw:
         await write(db, "1", "b")
-    assert "'b'" not in str(raw.value.__class__.__mro__) + str(raw.value.params)
+    assert "parameters hidden" in str(raw.value)
     assert await count(db) == 1
 
 
