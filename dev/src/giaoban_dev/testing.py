@@ -16,7 +16,7 @@ from giaoban_dev.infra.nats import Nats, NatsPorts
 from giaoban_dev.infra.postgres import Postgres
 
 NODE_ADDRESSES = {"a": "10.77.0.1", "b": "10.77.0.2"}
-CLIENT_ADDRESS = "10.77.0.10"
+CLIENT_ADDRESS = "10.77.0.50"
 POSTGRES_PORT = 17432
 NATS_PORTS = NatsPorts(client=17422, mqtt=17483, monitor=17482)
 JANUS_PORTS = {

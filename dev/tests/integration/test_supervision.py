@@ -180,7 +180,7 @@ def test_a_command_in_its_own_network_leaves_nothing(tmp_path: Path) -> None:
     script = textwrap.dedent("""
         import json, subprocess, sys
         from giaoban_dev.infra.addresses import own_addresses
-        assert own_addresses() == ["10.77.0.1", "10.77.0.2", "10.77.0.10"], own_addresses()
+        assert own_addresses() == ["10.77.0.1", "10.77.0.2", "10.77.0.50"], own_addresses()
         sys.exit(7)
     """)
     ran = subprocess.run(
