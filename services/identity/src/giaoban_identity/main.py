@@ -29,37 +29,42 @@ from giaoban_identity.store_secrets import SqlTransactions
 
 async def serve(config: Config) -> None:
     """Serves until a signal comes."""
+    async with AsyncExitStack() as stack:
+        await start(config, stack)
+        await until_signalled()
+
+
+async def start(config: Config, stack: AsyncExitStack) -> int:
+    """Starts every part on the stack; returns the port of the gRPC server."""
     caller, readiness, clock = ServiceIdentity.from_config(config), Readiness(), SystemClock()
     vault = open_vault(config)
-    async with AsyncExitStack() as stack:
-        start = stack.enter_async_context
-        await start(telemetry(config, readiness))
-        begin = SqlTransactions(await start(database(config)))
-        passwords = ArgonPasswords(
-            time_cost=config.argon2_time_cost,
-            memory_kib=config.argon2_memory_kib,
-            parallelism=config.argon2_parallelism,
-            concurrency=config.argon2_concurrency,
-            queue=config.argon2_queue,
+    begins = stack.enter_async_context
+    await begins(telemetry(config, readiness))
+    begin = SqlTransactions(await begins(database(config)))
+    passwords = ArgonPasswords(
+        time_cost=config.argon2_time_cost,
+        memory_kib=config.argon2_memory_kib,
+        parallelism=config.argon2_parallelism,
+        concurrency=config.argon2_concurrency,
+        queue=config.argon2_queue,
+    )
+    stack.callback(passwords.close)
+    sign_ins = SignIns(
+        begin, passwords, vault, JwtAccessTokens(), sign_in_policy(config), clock=clock, new_id=new_id
+    )
+    await sign_ins.ensure_signing_key()
+    await begins(housekeeping(sign_ins))
+    directory_import = DirectoryImport(begin, passwords, vault, clock=clock, new_id=new_id)
+    servicer = IdentityServicer(Identity(begin), sign_ins, directory_import)
+    return await begins(
+        grpc_server(
+            config,
+            caller,
+            TokenVerifier(sign_ins.jwks),
+            add=[(add_IdentityServiceServicer_to_server, servicer)],
+            readiness=readiness,
         )
-        stack.callback(passwords.close)
-        sign_ins = SignIns(
-            begin, passwords, vault, JwtAccessTokens(), sign_in_policy(config), clock=clock, new_id=new_id
-        )
-        await sign_ins.ensure_signing_key()
-        await start(housekeeping(sign_ins))
-        directory_import = DirectoryImport(begin, passwords, vault, clock=clock, new_id=new_id)
-        servicer = IdentityServicer(Identity(begin), sign_ins, directory_import)
-        await start(
-            grpc_server(
-                config,
-                caller,
-                TokenVerifier(sign_ins.jwks),
-                add=[(add_IdentityServiceServicer_to_server, servicer)],
-                readiness=readiness,
-            )
-        )
-        await until_signalled()
+    )
 
 
 async def migrate(config: Config) -> None:

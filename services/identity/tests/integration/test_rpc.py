@@ -14,27 +14,14 @@ import jwt
 import pytest
 from giaoban.identity.v1 import identity_pb2 as nouns
 from giaoban.identity.v1 import identity_service_pb2 as calls
-from giaoban.identity.v1.identity_service_pb2_grpc import (
-    IdentityServiceStub,
-    add_IdentityServiceServicer_to_server,
-)
+from giaoban.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from giaoban_identity import main
 from giaoban_identity.config import Config
-from giaoban_identity.crypto import ArgonPasswords, JwtAccessTokens
-from giaoban_identity.directory_import import DirectoryImport
-from giaoban_identity.rpc import IdentityServicer
-from giaoban_identity.service import Identity
-from giaoban_identity.signin import SignIns
-from giaoban_identity.store_secrets import SqlTransactions
-from giaoban_kit.clock import SystemClock
 from giaoban_kit.config import ServiceConfig
-from giaoban_kit.db import database
 from giaoban_kit.errors import Exhausted, Forbidden, GiaobanError, Invalid, NotFound, Unauthenticated
 from giaoban_kit.grpc_client import channel
-from giaoban_kit.grpc_server import grpc_server
 from giaoban_kit.ids import new_id
 from giaoban_kit.testing.keys import ServiceKeys, UserTokens
-from giaoban_kit.tokens import TokenVerifier
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -49,7 +36,6 @@ class Served:
 
     keys: ServiceKeys
     target: str
-    sign_ins: SignIns
     stack: AsyncExitStack
     city: calls.ImportDirectoryResponse
     ministry: calls.ImportDirectoryResponse
@@ -155,43 +141,31 @@ def ministry() -> Entry:
 
 @pytest.fixture(name="served")
 async def _served(
-    database_config: ServiceConfig, service_keys: ServiceKeys, passwords: ArgonPasswords, tmp_path: Path
+    database_config: ServiceConfig, service_keys: ServiceKeys, tmp_path: Path
 ) -> AsyncIterator[Served]:
     key_file = tmp_path / "sealing.key"
     key_file.write_text(base64.b64encode(bytes(range(32))).decode())
     config = Config(
         database_url=database_config.database_url,
+        service_key_file=service_keys.key_file("identity"),
+        service_jwks_file=service_keys.jwks_file,
         sealing_key_file=key_file,
         account_free_failures=3,
         address_free_failures=6,
         refresh_reuse_grace=timedelta(0),
         signing_key_min_age=timedelta(0),
+        argon2_memory_kib=8192,
+        argon2_time_cost=1,
     )
     await main.migrate(config)
     async with AsyncExitStack() as stack:
-        start = stack.enter_async_context
-        begin = SqlTransactions(await start(database(config)))
-        vault, clock = main.open_vault(config), SystemClock()
-        policy = main.sign_in_policy(config)
-        sign_ins = SignIns(begin, passwords, vault, JwtAccessTokens(), policy, clock=clock, new_id=new_id)
-        await sign_ins.ensure_signing_key()
-        importing = DirectoryImport(begin, passwords, vault, clock=clock, new_id=new_id)
-        servicer = IdentityServicer(Identity(begin), sign_ins, importing)
-        port = await start(
-            grpc_server(
-                config,
-                service_keys.identity("identity"),
-                TokenVerifier(sign_ins.jwks),
-                add=[(add_IdentityServiceServicer_to_server, servicer)],
-                grace=timedelta(seconds=1),
-            )
+        target = f"127.0.0.1:{await main.start(config, stack)}"
+        dev = IdentityServiceStub(
+            await stack.enter_async_context(channel(target, service_keys.identity("dev")))
         )
-        target = f"127.0.0.1:{port}"
-        dev = IdentityServiceStub(await start(channel(target, service_keys.identity("dev"))))
         yield Served(
             service_keys,
             target,
-            sign_ins,
             stack,
             await dev.ImportDirectory(city()),
             await dev.ImportDirectory(ministry()),
