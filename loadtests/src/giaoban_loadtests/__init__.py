@@ -1,1 +1,1 @@
-"""Simulated endpoints and the scenarios built from them."""
+"""Owns the simulated endpoints and the scenarios built from them.."""
