@@ -16,6 +16,7 @@ from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
 from sqlalchemy import URL, Connection, MetaData, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -64,7 +65,7 @@ class Database:
             if error.connection_invalidated:
                 raise Unavailable("The database is not available.") from error
             raise
-        except (ConnectionError, TimeoutError) as error:
+        except (ConnectionError, TimeoutError, PoolTimeoutError) as error:
             raise Unavailable("The database is not available.") from error
 
     def dsn(self) -> str:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import nats
 import nats.errors
 import nats.js.errors
+import structlog
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.message import DecodeError, Message
 from nats.aio.client import Client
@@ -301,9 +302,8 @@ class _Consumer:
 
     async def _outcome(self, message: Msg, headers: dict[str, str], deliveries: int) -> str:
         event_id = headers.get("Nats-Msg-Id", "")
-        logger = log.bind(
-            durable=self.durable, subject=message.subject, event_id=event_id, deliveries=deliveries
-        )
+        structlog.contextvars.bind_contextvars(durable=self.durable, event_id=event_id)  # a task per event
+        logger = log.bind(subject=message.subject, deliveries=deliveries)
         try:
             _refuse_after(self.max_deliveries, deliveries)
             await self.handler(parse_event(message.subject, headers, message.data))

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 import sqlalchemy as sa
-
 from giaoban_kit.config import ServiceConfig
 from giaoban_kit.db import Database, database, new_metadata
 from giaoban_kit.outbox import add_tables

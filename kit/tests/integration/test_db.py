@@ -8,7 +8,6 @@ from textwrap import dedent
 
 import pytest
 import sqlalchemy as sa
-
 from giaoban_kit.config import ServiceConfig
 from giaoban_kit.db import Database, constraints, database, migrate_database, new_metadata, ping, schema_drift
 from giaoban_kit.errors import Conflict, Exists, Unavailable
@@ -21,9 +20,9 @@ class NoteExists(Exists):
     reason = "NOTE_EXISTS"
 
 
-async def write(db: Database, id: str, text: str) -> None:
+async def write(db: Database, note_id: str, text: str) -> None:
     async with db.transaction() as session, constraints({"uq_notes_text": NoteExists("There already.")}):
-        await (await session.connection()).execute(INSERT, {"id": id, "text": text})
+        await (await session.connection()).execute(INSERT, {"id": note_id, "text": text})
 
 
 async def count(db: Database, table: str = "notes") -> int:
@@ -67,7 +66,7 @@ async def test_a_lost_race_is_a_conflict(db: Database) -> None:
             await connection.execute(lock, {"id": second})
 
     results = await asyncio.gather(cross("1", "2"), cross("2", "1"), return_exceptions=True)
-    assert sorted(type(result) for result in results if result is not None) == [Conflict]
+    assert [type(result) for result in results if result is not None] == [Conflict]
 
 
 async def test_a_database_that_is_away_is_unavailable() -> None:

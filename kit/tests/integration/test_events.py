@@ -3,24 +3,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from giaoban.scheduling.v1.events_pb2 import MeetingCancelled, MeetingEnded
 from giaoban.scheduling.v1.scheduling_pb2 import Meeting
-from nats.aio.client import Client
-from nats.js import JetStreamContext
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
 from giaoban_kit import outbox
+from giaoban_kit.config import ServiceConfig
 from giaoban_kit.db import Database
 from giaoban_kit.errors import NotFound, Unavailable
 from giaoban_kit.events import (
     DEAD_LETTER_STREAM,
     Event,
+    connect_nats,
     consuming,
     ensure_dead_letters,
     ensure_stream,
@@ -32,7 +30,10 @@ from giaoban_kit.events import (
 from giaoban_kit.ids import new_id
 from giaoban_kit.outbox import Outbox, first_time, relaying
 from giaoban_kit.telemetry import span
-from giaoban_kit.testing.servers import NatsServer
+from giaoban_kit.testing.servers import NatsServer, free_port
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 ENDED = event_filter("scheduling", "meeting", "ended")
 
@@ -81,7 +82,7 @@ class TestConsuming:
             assert await asyncio.wait_for(got.get(), 10) == event
 
             async def acknowledged() -> bool:
-                return (await js.consumer_info("SCHEDULING", "test-meetings")).num_ack_pending == 0
+                return bool((await js.consumer_info("SCHEDULING", "test-meetings")).num_ack_pending == 0)
 
             await until(acknowledged)
         assert got.empty()
@@ -219,7 +220,7 @@ class TestConsuming:
         assert finished.is_set()
 
         async def acknowledged() -> bool:
-            return (await js.consumer_info("SCHEDULING", "test-meetings")).num_ack_pending == 0
+            return bool((await js.consumer_info("SCHEDULING", "test-meetings")).num_ack_pending == 0)
 
         await until(acknowledged, 3)
 
@@ -365,7 +366,7 @@ class TestOutbox:
 
         async def pruned() -> bool:
             async with db.engine.connect() as connection:
-                return await connection.scalar(sa.text("SELECT count(*) FROM outbox")) == 1
+                return bool(await connection.scalar(sa.text("SELECT count(*) FROM outbox")) == 1)
 
         async with relaying(db, js):  # there is no stream: the second event cannot be published
             await until(pruned)
@@ -390,3 +391,21 @@ async def test_one_trace_goes_through_outbox_nats_and_consumer(
     trace_id = act.get_span_context().trace_id
     names = {found.name for found in spans.get_finished_spans() if found.context.trace_id == trace_id}
     assert names >= {"act", "consume test-meetings", "effect"}
+
+
+async def test_a_part_may_start_before_nats(tmp_path: Path) -> None:
+    """Connecting waits for the server instead of failing."""
+    server = NatsServer(tmp_path, free_port())
+
+    async def connect() -> bool:
+        async with connect_nats(ServiceConfig(service_name="test", nats_url=server.url)) as client:
+            return client.is_connected
+
+    connecting = asyncio.create_task(connect())
+    await asyncio.sleep(1)
+    assert not connecting.done()
+    server.start()
+    try:
+        assert await asyncio.wait_for(connecting, 20)
+    finally:
+        server.kill()

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import grpc
 import pytest
-
 from giaoban_kit import errors
 from giaoban_kit.errors import (
     BASES,

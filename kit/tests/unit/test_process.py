@@ -12,14 +12,13 @@ from pathlib import Path
 
 import pytest
 import structlog
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-
 from giaoban_kit.config import ConfigError, ServiceConfig, load_config, read_secret
 from giaoban_kit.ids import new_id
 from giaoban_kit.logging import REDACTED, configure_logging, get_logger
 from giaoban_kit.run import main_cli, until_signalled
 from giaoban_kit.telemetry import span
 from giaoban_kit.testing.keys import UserTokens
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 
 class Config(ServiceConfig):
@@ -47,7 +46,7 @@ class TestConfig:
         config = load_config(Config)
         assert (config.service_name, config.limit, config.otlp_endpoint) == ("notes", 7, None)
         with pytest.raises(ValueError, match="frozen"):
-            config.limit = 8
+            setattr(config, "limit", 8)  # noqa: B010  (mypy knows that it cannot)
 
     def test_a_wrong_value_is_named_but_not_repeated(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Variable and remedy, never the value."""
@@ -96,7 +95,7 @@ class TestLogging:
         structlog.contextvars.bind_contextvars(ticket="opaque-a")
         logging.getLogger("library").warning("sent %s to %s", token, "an@hcm.example.vn")
         try:
-            raise ValueError(f"no user an@hcm.example.vn with {token}")
+            int(f"an@hcm.example.vn with {token}")
         except ValueError:
             log.exception("three", body=b"opaque-a")
         text = lines.getvalue()

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 from giaoban.scheduling.v1.events_pb2 import MeetingEnded
-
 from giaoban_kit.clock import SystemClock
 from giaoban_kit.db import decode_page_token, encode_page_token, page_size
 from giaoban_kit.errors import Invalid

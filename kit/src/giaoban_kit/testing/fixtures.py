@@ -2,8 +2,9 @@
 """Owns the pytest fixtures of the testing kit: `pytest_plugins = ["giaoban_kit.testing.fixtures"]`."""
 
 import asyncio
-import threading
+import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,10 @@ def js(nats: Client) -> JetStreamContext:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """A real PostgreSQL, one for the whole session."""
-    with postgres_server(tmp_path_factory.mktemp("postgres")) as url:
+    # Not in pytest's own folder: every session that starts takes the server's user's access to it away.
+    with tempfile.TemporaryDirectory(prefix="giaoban-") as directory, postgres_server(Path(directory)) as url:
         yield url
 
 
@@ -89,9 +91,8 @@ def database_url(postgres_url: str) -> Iterator[str]:
 
 def _apart(work: Coroutine[Any, Any, None]) -> None:
     """Runs it on a loop of its own: the fixture serves tests with and without one."""
-    thread = threading.Thread(target=asyncio.run, args=(work,))
-    thread.start()
-    thread.join()
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 @pytest.fixture
