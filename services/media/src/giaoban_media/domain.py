@@ -5,12 +5,33 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 
 from giaoban_media.conference.model import Conference, MicrophonePolicy, Party, Role, Source
 from giaoban_media.conference.rules import audible, sharer, showing
-from giaoban_media.sfu import Feed, Layer
 
 MAX_TILES = 49
+
+
+class Layer(IntEnum):
+    """A simulcast layer; senders without simulcast have just one."""
+
+    LOW = 0
+    MIDDLE = 1
+    HIGH = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """One stream of one participant, as somebody receives it.
+
+    `publication` tells streams apart that carry the same mid after a participant built its connection anew.
+    """
+
+    participant_id: str
+    mid: str
+    publication: int
+    source: Source
 
 
 @dataclass(frozen=True, slots=True)

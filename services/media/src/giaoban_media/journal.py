@@ -14,8 +14,9 @@ from giaoban_kit.errors import Conflict
 from giaoban_kit.kv import Bucket
 
 from giaoban_media.conference.model import Source
+from giaoban_media.domain import Feed
 from giaoban_media.errors import Replaced
-from giaoban_media.sfu import Feed, RoomKey, Ticket
+from giaoban_media.sfu import RoomKey, Ticket
 
 
 @dataclass(frozen=True, slots=True)

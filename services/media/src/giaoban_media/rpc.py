@@ -22,12 +22,12 @@ from giaoban_kit.validate import Violations
 from giaoban_media.conference import acts, codec
 from giaoban_media.conference.model import MicrophonePolicy, Party, PartyKind, Role
 from giaoban_media.config import IceServer
-from giaoban_media.domain import MAX_TILES, Grant, View
+from giaoban_media.domain import MAX_TILES, Feed, Grant, View
 from giaoban_media.errors import CommandInvalid, GrantInvalid, JoinExpected
 from giaoban_media.metrics import ACTS
 from giaoban_media.seat import Ended, RejoinNeeded, Seat, SeatMessage
 from giaoban_media.service import Media
-from giaoban_media.sfu import Feed, ReceiveOffer
+from giaoban_media.sfu import ReceiveOffer
 
 JOIN_TIMEOUT = 10.0
 

@@ -10,31 +10,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Protocol
 
-from giaoban_media.conference.model import Source, Stream
-
-
-class Layer(IntEnum):
-    """A simulcast layer; senders without simulcast have just one."""
-
-    LOW = 0
-    MIDDLE = 1
-    HIGH = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """One stream of one participant, as somebody receives it.
-
-    `publication` tells streams apart that carry the same mid after a participant built its connection anew.
-    """
-
-    participant_id: str
-    mid: str
-    publication: int
-    source: Source
+from giaoban_media.conference.model import Stream
+from giaoban_media.domain import Feed, Layer
 
 
 @dataclass(frozen=True, slots=True)

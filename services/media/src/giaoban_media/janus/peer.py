@@ -10,14 +10,13 @@ from dataclasses import replace
 import structlog
 
 from giaoban_media.conference.model import Source, Stream
+from giaoban_media.domain import Feed, Layer
 from giaoban_media.errors import MediaLost, OfferInvalid
 from giaoban_media.janus.node import NO_SUCH_FEED, UNKNOWN_SESSION, Node
 from giaoban_media.janus.receiver import Receiver
 from giaoban_media.janus.wire import JanusError, Message
 from giaoban_media.sfu import (
-    Feed,
     Journal,
-    Layer,
     LinkQuality,
     PeerEvent,
     PeerLost,

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from giaoban_media.conference.model import Source
+from giaoban_media.domain import Feed, Layer
 from giaoban_media.errors import MediaLost, OfferInvalid, Replaced
 from giaoban_media.janus.node import NO_SUCH_FEED
 from giaoban_media.janus.wire import JanusError, Message
-from giaoban_media.sfu import Feed, Layer, PeerLost, ReceiveOffer, ReceivingLost
+from giaoban_media.sfu import PeerLost, ReceiveOffer, ReceivingLost
 
 if TYPE_CHECKING:
     from giaoban_media.janus.peer import JanusPeer
