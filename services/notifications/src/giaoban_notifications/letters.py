@@ -71,7 +71,7 @@ class JinjaLetters:
         # Inside the alternatives for programs that show an invitation, attached for all others.
         mail.add_alternative(file.decode(), subtype="calendar", params={"method": method})
         mail.add_attachment(file, maintype="application", subtype="ics", filename="invite.ics")
-        return mail.as_bytes()
+        return _finished(mail, recipient.locale)
 
     def recording_mail(
         self, kind: Kind, recording: Recording, recipient: Recipient, event_id: str, at: datetime
@@ -84,7 +84,7 @@ class JinjaLetters:
             (labels.reason, recording.failure if kind is Kind.RECORDING_FAILED else ""),
         ]
         link = f"{self._public_url}/meetings/{recording.meeting_id}"
-        return self._mail(phrases, words, facts, link, recipient, event_id, at).as_bytes()
+        return _finished(self._mail(phrases, words, facts, link, recipient, event_id, at), recipient.locale)
 
     def _words(self, meeting: Meeting, locale: Locale) -> dict[str, str]:
         try:
@@ -123,7 +123,6 @@ class JinjaLetters:
         mail["Subject"] = subject
         mail["From"] = self._sender
         mail["To"] = _address(name, recipient.email)
-        mail["Content-Language"] = recipient.locale.value
         mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: holiday replies stay away
         mail.set_content(self._templates.get_template("letter.txt.j2").render(context))
         mail.add_alternative(self._templates.get_template("letter.html.j2").render(context), subtype="html")
@@ -133,6 +132,12 @@ class JinjaLetters:
         """The same for every attempt at the same mail, so that a second copy is known as one."""
         digest = hashlib.sha256(f"{event_id} {user_id}".encode()).hexdigest()[:32]
         return f"<{digest}@{self._sender.domain}>"
+
+
+def _finished(mail: EmailMessage, locale: Locale) -> bytes:
+    # Last: adding parts moves every Content header of the whole into the first part.
+    mail["Content-Language"] = locale.value
+    return mail.as_bytes()
 
 
 def _address(name: str, email: str) -> Address:
