@@ -11,6 +11,8 @@ import subprocess
 import sys
 from importlib.metadata import version
 
+from giaoban_dev.demo.directory import PASSWORD, city, ministry, province
+from giaoban_dev.demo.meetings import RUNNING_TITLE
 from giaoban_dev.infra.errors import InfraError
 from giaoban_dev.infra.janus_root import janus_root, sandbox
 from giaoban_dev.infra.nats import binary as nats_binary
@@ -25,6 +27,10 @@ from giaoban_dev.stack.up import Plan, make_house, up
 
 # Kept over a reset: logs of the set-up, and stamps that say what it need not do again.
 _KEPT_ON_RESET = frozenset({"stamps", "stack.lock"})
+
+
+# The main job: everything, with the demo data and the sites of its running meeting.
+WHOLE = Plan(demo=("giaoban_dev.demo",), background=("giaoban_dev.demo.sites",))
 
 
 def main() -> int:
@@ -43,7 +49,7 @@ def main() -> int:
     try:
         match arguments.command:
             case "up":
-                asyncio.run(_up(Plan(services=()) if arguments.servers else Plan()))
+                asyncio.run(_up(Plan(services=()) if arguments.servers else WHOLE))
             case "smoke":
                 asyncio.run(smoke(_house(), () if arguments.servers else SERVICES, say=_say))
             case "reset":
@@ -87,7 +93,12 @@ def _print_addresses(house: House) -> None:
     else:
         lines.append("  elsewhere   set GIAOBAN_MEDIA_IP to this machine's address to let other devices in")
     lines.append(f"  mail        http://localhost:{house.ports.mail_page}")
-    lines.append(f"  logs        {house.state / 'logs'}  (make tail)\n\n  Ctrl-C stops everything.\n")
+    lines.append(f"  logs        {house.state / 'logs'}  (make tail)")
+    lines.append(f"\n  Demo accounts, password {PASSWORD}\n")
+    for directory in (city(), ministry(), province()):
+        lines.append(f"  {directory.name}: organisation {directory.code}")
+        lines += [f"    {each.username:14} {each.who}" for each in directory.accounts]
+    lines.append(f"\n  Running meeting: {RUNNING_TITLE}\n\n  Ctrl-C stops everything.\n")
     _say("\n".join(lines))
 
 

@@ -118,6 +118,7 @@ class Addresses:
 # What a person may set for all services, beside what the stack sets for each.
 _PASSED_ON = (
     *("PATH", "HOME", "LANG", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("SITES", "XDG_CACHE_HOME"),
     *("GIAOBAN_LOG_LEVEL", "GIAOBAN_OTLP_ENDPOINT", "GIAOBAN_TRACE_SAMPLE_RATIO", "GIAOBAN_CACHE"),
 )
 
