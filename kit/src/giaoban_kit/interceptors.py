@@ -80,6 +80,11 @@ class Around(grpc.aio.ServerInterceptor):
         )
 
 
+def _number(code: Any) -> int:
+    """The status number: grpc.aio gives the enum, or the bare number, or None."""
+    return int(code.value[0]) if isinstance(code, grpc.StatusCode) else int(code or 0)
+
+
 def _metadata(context: Context) -> dict[str, str]:
     pairs = context.invocation_metadata() or ()
     return {str(key): value for key, value in pairs if isinstance(value, str)}
@@ -105,7 +110,7 @@ async def _logging(method: str, streaming: bool, context: Context) -> AsyncItera
         code = "CANCELLED"  # the caller went away, or the server stops
         raise
     except BaseException:
-        code = _NAMES.get(context.code() or 0, "UNKNOWN")
+        code = _NAMES.get(_number(context.code()), "UNKNOWN")
         raise
     finally:
         seconds = time.monotonic() - started

@@ -151,8 +151,8 @@ recording = _house("recording", add_RecordingServiceServicer_to_server)
 media = _house("media", add_MediaServiceServicer_to_server, add_IdentityServiceServicer_to_server)
 
 
-def ended(code: str) -> float:
-    labels = {"method": "/giaoban.media.v1.MediaService/Connect", "code": code}
+def handled(method: str, code: str, service: str = "media") -> float:
+    labels = {"method": f"/giaoban.{service}.v1.{method}", "code": code}
     return REGISTRY.get_sample_value("giaoban_rpc_handled_total", labels) or 0.0
 
 
@@ -203,7 +203,7 @@ class TestErrors:
             await call.read()
 
     async def test_leaving_a_two_way_stream_ends_it_at_the_server(self, media: House) -> None:
-        """A caller that stops writing ends the stream without an error; one that cancels is noticed."""
+        """A caller that stops writing ends the stream without an error; one that cancels ends it too."""
         stub = MediaServiceStub(await media.dial())
         with media.signed_in():
             call = stub.Connect()
@@ -215,11 +215,19 @@ class TestErrors:
             cancelled = stub.Connect()
         await cancelled.write(ConnectRequest())
         await cancelled.read()
-        before = ended("CANCELLED")
-        cancelled.cancel()
+        before = handled("MediaService/Connect", "OK")
+        cancelled.cancel()  # the server's request iterator just ends, as if the caller had finished
         async with asyncio.timeout(5):
-            while ended("CANCELLED") == before:
+            while handled("MediaService/Connect", "OK") == before:
                 await asyncio.sleep(0.02)
+
+    async def test_the_code_of_a_refusal_is_counted(self, identity: House) -> None:
+        """Metrics and access lines tell refusals from failures."""
+        identity.part.error = NotFound("no")
+        before = handled("IdentityService/GetJwks", "NOT_FOUND", "identity")
+        with pytest.raises(NotFound):
+            await IdentityServiceStub(await identity.dial()).GetJwks(GetJwksRequest())
+        assert handled("IdentityService/GetJwks", "NOT_FOUND", "identity") == before + 1
 
 
 class TestAuth:
