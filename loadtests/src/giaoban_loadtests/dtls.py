@@ -131,7 +131,7 @@ class DtlsSession:
 
     def feed(self, datagram: bytes) -> None:
         """Take one datagram from the peer."""
-        if self.closed:
+        if self.closed or not datagram:
             return
         self._connection.bio_write(datagram)
         self._advance()
