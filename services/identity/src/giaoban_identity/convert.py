@@ -17,8 +17,10 @@ from giaoban_identity.signin import Tokens
 
 E = TypeVar("E")
 
-# Deliberately loose: only delivery proves an address (RFC 5321, section 4.1.2, less quoted strings).
-EMAIL_PATTERN = re.compile(r"[^@\s\x00-\x1f\"<>(),:;\\]+@[A-Za-z0-9.-]+")
+# RFC 5321, section 4.1.2, less quoted strings, address literals and non-ASCII mailboxes: few servers take those.
+_ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+EMAIL_PATTERN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@{_LABEL}(?:\.{_LABEL})*")
 
 LOCALES: Mapping[int, domain.Locale] = {
     nouns.LOCALE_VI: domain.Locale.VI,

@@ -8,7 +8,7 @@ import enum
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 # Limits of every field that enters identity, in characters unless named otherwise.
@@ -267,6 +267,14 @@ class LockoutPolicy:
         delay = self.delay(failures)
         return Guesses(key, failures, now, now + delay if delay else None)
 
+    def without_last(self, guesses: Guesses) -> Guesses:
+        """The record as if its last failure had not been counted."""
+        failures = max(guesses.failures - 1, 0)
+        delay = self.delay(failures)
+        return replace(
+            guesses, failures=failures, locked_until=guesses.last_failure_at + delay if delay else None
+        )
+
 
 def locked_for(guesses: Guesses | None, now: datetime) -> timedelta | None:
     """How long the key stays locked, or None when it is not."""
@@ -277,8 +285,10 @@ def locked_for(guesses: Guesses | None, now: datetime) -> timedelta | None:
 
 def fold(text: str) -> str:
     """The text as search sees it: lower case, without diacritics, đ as d, single spaces."""
-    decomposed = unicodedata.normalize("NFKD", _SPACES.sub(" ", text.casefold()).replace("đ", "d"))
-    bare = "".join(c for c in decomposed if not unicodedata.combining(c) and c.isprintable() and c != "\x00")
+    # Compatibility forms may decompose into capitals (℠), and capitals may fold into composed letters.
+    cased = unicodedata.normalize("NFKD", _SPACES.sub(" ", text)).casefold()
+    decomposed = unicodedata.normalize("NFKD", cased).replace("đ", "d")
+    bare = "".join(c for c in decomposed if not unicodedata.combining(c) and c.isprintable())
     return _SPACES.sub(" ", bare).strip()
 
 

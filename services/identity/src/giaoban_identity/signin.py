@@ -25,7 +25,13 @@ from giaoban_identity.domain import (
     User,
     locked_for,
 )
-from giaoban_identity.errors import InvalidCredentials, RefreshTokenInvalid, RefreshTokenReused, SignInLocked
+from giaoban_identity.errors import (
+    InvalidCredentials,
+    RefreshTokenInvalid,
+    RefreshTokenReused,
+    SignInBusy,
+    SignInLocked,
+)
 from giaoban_identity.ports import AccessTokens, OpenKey, Passwords, Records, Transactions, Vault
 
 TOKEN_BYTES = 32  # 256 bits: beyond guessing
@@ -100,7 +106,12 @@ class SignIns:
             user = await records.directory.user_by_username(organisation_code, username)
             usable = user is not None and user.active
             stored = await records.credentials.password_hash(user.id) if user and usable else None
-        if not await self._passwords.verify(stored, password) or user is None or stored is None:
+        try:
+            matches = await self._passwords.verify(stored, password)
+        except SignInBusy:
+            await self._uncount_attempt(account)  # nothing was guessed
+            raise
+        if not matches or user is None or stored is None:
             await self._count_address_failure(address)
             raise InvalidCredentials
         rehashed = await self._passwords.hash(password) if self._passwords.needs_rehash(stored) else None
@@ -221,6 +232,12 @@ class SignIns:
             if wait is not None:
                 raise SignInLocked(wait)
             await records.guesses.put(self._policy.account_lockout.after_failure(before, account, now))
+
+    async def _uncount_attempt(self, account: bytes) -> None:
+        async with self._begin() as records:
+            counted = await records.guesses.lock(account)
+            if counted is not None:
+                await records.guesses.put(self._policy.account_lockout.without_last(counted))
 
     async def _count_address_failure(self, address: bytes) -> None:
         async with self._begin() as records:

@@ -5,6 +5,7 @@ The tables of credentials, sessions, guesses and keys are in `store_secrets`; bo
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -364,28 +365,10 @@ class SqlDirectory:
         return set(rows)
 
     async def put_organisation(self, organisation: Organisation) -> None:
-        row = OrganisationRow(
-            id=organisation.id,
-            code=organisation.code,
-            name=organisation.name,
-            time_zone=organisation.time_zone,
-        )
-        await upsert(self._session, OrganisationRow, [row.model_dump()])
+        await upsert(self._session, OrganisationRow, [asdict(organisation)])
 
     async def put_units(self, units: Sequence[Unit]) -> None:
-        rows = [
-            UnitRow(
-                id=unit.id,
-                organisation_id=unit.organisation_id,
-                parent_id=unit.parent_id,
-                code=unit.code,
-                name=unit.name,
-                position=unit.position,
-                path=unit.path,
-            ).model_dump()
-            for unit in units
-        ]
-        await upsert(self._session, UnitRow, rows)
+        await upsert(self._session, UnitRow, [asdict(unit) for unit in units])
 
     async def put_sites(self, sites: Sequence[Site]) -> None:
         rows = [

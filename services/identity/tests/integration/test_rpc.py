@@ -464,6 +464,8 @@ class TestImport:
             (lambda r: setattr(r.sites[0], "device_key", "short"), "sites[0].device_key"),
             (lambda r: setattr(r.sites[0], "unit_code", "nowhere"), "sites[0].unit_code"),
             (lambda r: setattr(r.users[0], "email", "not an address"), "users[0].email"),
+            (lambda r: setattr(r.users[0], "email", "a..b@tphcm.example"), "users[0].email"),
+            (lambda r: setattr(r.users[0], "email", "đào@tphcm.example"), "users[0].email"),
             (lambda r: setattr(r.users[0], "password", "short"), "users[0].password"),
             (lambda r: setattr(r.users[0], "locale", 0), "users[0].locale"),
             (lambda r: setattr(r.users[0].roles[0], "role", 0), "users[0].roles[0].role"),

@@ -186,6 +186,18 @@ class TestLockout:
         assert sum(isinstance(outcome, InvalidCredentials) for outcome in outcomes) == 3
         assert sum(isinstance(outcome, SignInLocked) for outcome in outcomes) == 17
 
+    async def test_being_turned_away_is_no_failure(self, house: House) -> None:
+        """Who is refused for lack of room has not guessed, however often."""
+        full = ArgonPasswords(time_cost=1, memory_kib=8, parallelism=1, concurrency=1, queue=0)
+        house.sign_ins._passwords, open_again = full, house.sign_ins._passwords
+        full._room = 0
+        for _ in range(10):
+            with pytest.raises(SignInBusy):
+                await house.sign_in()
+        full.close()
+        house.sign_ins._passwords = open_again
+        await house.sign_in()
+
 
 class TestTerminal:
     async def test_signs_in_with_its_key(self, house: House) -> None:

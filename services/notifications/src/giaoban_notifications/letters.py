@@ -52,7 +52,10 @@ class JinjaLetters:
     def meeting_mail(
         self, kind: Kind, meeting: Meeting, recipient: Recipient, event_id: str, at: datetime
     ) -> bytes:
-        """The whole mail with its calendar file. Errors: EVENT_UNUSABLE."""
+        """The whole mail with its calendar file; empty without a usable address. Errors: EVENT_UNUSABLE."""
+        to = _address(_line(recipient.display_name), recipient.email)
+        if to is None:
+            return b""
         phrases, labels = PHRASES[recipient.locale, kind], LABELS[recipient.locale]
         words = self._words(meeting, recipient.locale)
         facts = [
@@ -64,7 +67,7 @@ class JinjaLetters:
             (labels.reason, meeting.cancel_reason if kind is Kind.MEETING_CANCELLED else ""),
         ]
         link = f"{self._public_url}/meetings/{meeting.id}"
-        mail = self._mail(phrases, words, facts, link, recipient, event_id, at)
+        mail = self._mail(phrases, words, facts, link, recipient, to, event_id, at)
         method, file = calendar_file(
             kind, meeting, recipient, organizer=self._sender.addr_spec, link=link, at=at
         )
@@ -76,7 +79,10 @@ class JinjaLetters:
     def recording_mail(
         self, kind: Kind, recording: Recording, recipient: Recipient, event_id: str, at: datetime
     ) -> bytes:
-        """The whole mail."""
+        """The whole mail; empty without a usable address."""
+        to = _address(_line(recipient.display_name), recipient.email)
+        if to is None:
+            return b""
         phrases, labels = PHRASES[recipient.locale, kind], LABELS[recipient.locale]
         words = {"title": _line(recording.meeting_title), "unit": "", "when": ""}
         facts = [
@@ -84,7 +90,9 @@ class JinjaLetters:
             (labels.reason, recording.failure if kind is Kind.RECORDING_FAILED else ""),
         ]
         link = f"{self._public_url}/meetings/{recording.meeting_id}"
-        return _finished(self._mail(phrases, words, facts, link, recipient, event_id, at), recipient.locale)
+        return _finished(
+            self._mail(phrases, words, facts, link, recipient, to, event_id, at), recipient.locale
+        )
 
     def _words(self, meeting: Meeting, locale: Locale) -> dict[str, str]:
         try:
@@ -101,6 +109,7 @@ class JinjaLetters:
         facts: list[tuple[str, str]],
         link: str,
         recipient: Recipient,
+        to: Address,
         event_id: str,
         at: datetime,
     ) -> EmailMessage:
@@ -122,7 +131,7 @@ class JinjaLetters:
         mail["Date"] = at
         mail["Subject"] = subject
         mail["From"] = self._sender
-        mail["To"] = _address(name, recipient.email)
+        mail["To"] = to
         mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: holiday replies stay away
         mail.set_content(self._templates.get_template("letter.txt.j2").render(context))
         mail.add_alternative(self._templates.get_template("letter.html.j2").render(context), subtype="html")
@@ -140,9 +149,9 @@ def _finished(mail: EmailMessage, locale: Locale) -> bytes:
     return mail.as_bytes()
 
 
-def _address(name: str, email: str) -> Address:
+def _address(name: str, email: str) -> Address | None:
+    """None when the address cannot stand in a header: one such person must not cost the others their mail."""
     try:
-        return Address(name, addr_spec=email)
+        return Address(name, addr_spec=email) if email.isascii() else None
     except (MessageError, ValueError, IndexError):
-        # Identity checks addresses loosely; one that cannot be written into a header is undeliverable.
-        raise EventUnusable("A recipient's mail address cannot be used.") from None
+        return None

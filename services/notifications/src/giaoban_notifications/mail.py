@@ -58,7 +58,7 @@ class SmtpMailer:
             raise MailDelayed(f"connect {error.code}") from None
         except aiosmtplib.SMTPResponseException as error:
             raise _judge(error.code) from None
-        except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must not cost the other mails their turn
             raise MailDelayed(type(error).__name__) from None
 
 

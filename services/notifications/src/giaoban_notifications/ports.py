@@ -35,13 +35,13 @@ class Letters(Protocol):
     def meeting_mail(
         self, kind: Kind, meeting: Meeting, recipient: Recipient, event_id: str, at: datetime
     ) -> bytes:
-        """The whole mail (RFC 5322) with its calendar file."""
+        """The whole mail (RFC 5322) with its calendar file; empty without a usable address."""
         ...
 
     def recording_mail(
         self, kind: Kind, recording: Recording, recipient: Recipient, event_id: str, at: datetime
     ) -> bytes:
-        """The whole mail (RFC 5322)."""
+        """The whole mail (RFC 5322); empty without a usable address."""
         ...
 
 

@@ -107,11 +107,7 @@ class Announcements:
             for person in people:
                 title, body = self._letters.about_recording(kind, recording, person)
                 entry = self._entry(event_id, person, kind, title, body, recording.meeting_id)
-                mail = (
-                    self._letters.recording_mail(kind, recording, person, event_id, at)
-                    if person.email
-                    else b""
-                )
+                mail = self._letters.recording_mail(kind, recording, person, event_id, at)
                 await self._add(records, entry, person, mail)
 
     async def _tell_of_meeting(
@@ -128,9 +124,7 @@ class Announcements:
             for kind, person in told:
                 title, body = self._letters.about_meeting(kind, meeting, person)
                 entry = self._entry(event_id, person, kind, title, body, meeting.id)
-                mail = (
-                    self._letters.meeting_mail(kind, meeting, person, event_id, at) if person.email else b""
-                )
+                mail = self._letters.meeting_mail(kind, meeting, person, event_id, at)
                 await self._add(records, entry, person, mail)
 
     def _entry(
@@ -151,7 +145,7 @@ class Announcements:
     async def _add(self, records: Records, entry: Notification, person: Recipient, mail: bytes) -> None:
         await records.inbox.add(entry)
         if not mail:
-            return  # an account without an address reads its inbox
+            return  # an account without a usable address reads its inbox
         await records.deliveries.add(
             Delivery(
                 id=self._new_id(),
