@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// The generated API client, with the access token put in and problems thrown as ApiError.
+
+import createClient, { type Middleware } from "openapi-fetch";
+
+import { accessToken, expire } from "./auth";
+import { ApiError, problemFrom } from "./problem";
+
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+type paths = any;
+
+const authorise: Middleware = {
+  async onRequest({ request }) {
+    const token = await accessToken();
+    if (token) request.headers.set("Authorization", `Bearer ${token}`);
+    return request;
+  },
+  onResponse({ response }) {
+    if (response.status === 401) expire();
+  },
+};
+
+export const api = createClient<paths>({ baseUrl: location.origin });
+api.use(authorise);
+
+interface Result<T> {
+  data?: T;
+  error?: unknown;
+  response: Response;
+}
+
+/** The answer's body, or ApiError. */
+export async function unwrap<T>(call: Promise<Result<T>>): Promise<T> {
+  const { data, error, response } = await call.catch(() => {
+    throw ApiError.network();
+  });
+  if (!response.ok) throw new ApiError(await problemFrom(response, error));
+  return data as T;
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every part of the room's screen needs: the session, the meeting, a way to act.
+
+import { createContext, type ReactNode, useCallback, useContext, useMemo, useState } from "react";
+import { useTranslation } from "react-i18next";
+import { useStore } from "zustand";
+
+import type { Meeting } from "../api/types";
+import { useProblemWords } from "../ui/basics";
+import type { DevicesState } from "./devices";
+import { trackKey } from "./peers";
+import type { Command, Participant, Source } from "./protocol";
+import type { RoomSession } from "./session";
+import type { RoomState } from "./state";
+import { ConnectionLost } from "./ws";
+
+interface RoomContextValue {
+  session: RoomSession;
+  meeting: Meeting;
+  /** The last thing that went wrong with an act, for the toast. */
+  failure: string | null;
+  attempt: (act: () => Promise<unknown>) => void;
+}
+
+const RoomContext = createContext<RoomContextValue | null>(null);
+
+export function RoomProvider({
+  session,
+  meeting,
+  children,
+}: {
+  session: RoomSession;
+  meeting: Meeting;
+  children: ReactNode;
+}) {
+  const { t } = useTranslation();
+  const wordsOf = useProblemWords();
+  const [failure, setFailure] = useState<string | null>(null);
+  const attempt = useCallback(
+    (act: () => Promise<unknown>) => {
+      setFailure(null);
+      act().catch((error: unknown) => {
+        const detail = error instanceof ConnectionLost ? t("room.reconnecting") : wordsOf(error).title;
+        setFailure(t("room.act_failed", { detail }));
+      });
+    },
+    [t, wordsOf],
+  );
+  const value = useMemo(() => ({ session, meeting, failure, attempt }), [session, meeting, failure, attempt]);
+  return <RoomContext value={value}>{children}</RoomContext>;
+}
+
+export function useRoomContext(): RoomContextValue {
+  const value = useContext(RoomContext);
+  if (!value) throw new Error("outside a room");
+  return value;
+}
+
+export function useRoom<T>(select: (state: RoomState) => T): T {
+  return useStore(useRoomContext().session.state, select);
+}
+
+export function useDevices<T>(select: (state: DevicesState) => T): T {
+  return useStore(useRoomContext().session.devices.store, select);
+}
+
+/** Sends an act; a refusal is shown in words. */
+export function useCommand(): (command: Command) => void {
+  const { session, attempt } = useRoomContext();
+  return useCallback((command) => attempt(() => session.command(command)), [session, attempt]);
+}
+
+export function useMe(): Participant | undefined {
+  return useRoom((state) => (state.me ? state.participants.get(state.me) : undefined));
+}
+
+/** A participant's track: what is received, or for oneself what is sent. */
+export function useTrack(participantId: string | null, source: Source): MediaStreamTrack | null {
+  const { session } = useRoomContext();
+  const own = useRoom((state) => state.me === participantId);
+  const received = useStore(session.tracks, ({ tracks }) =>
+    participantId ? (tracks.get(trackKey(participantId, source)) ?? null) : null,
+  );
+  const sent = useDevices((state) => (source === "screen" ? state.screen : state[source].track));
+  return own ? sent : received;
+}

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+// One person's stay in a meeting: joins, keeps media and state in step with the server, comes back after breaks.
+// The screen reads the two stores and calls the methods; it never sees a socket or a peer connection.
+
+import { createStore } from "zustand/vanilla";
+
+import { Devices } from "./devices";
+import { type PeerFactory, Publisher, Receiver, type Tracks } from "./peers";
+import type { Command, EndCode, IceServer, PublishOffer, ServerMessage, Source, View } from "./protocol";
+import { RETRIED_CODES } from "./protocol";
+import { SerialQueue } from "./queue";
+import { applyDelta, applySnapshot, applyTalking, EMPTY, maySpeak, type RoomState } from "./state";
+import { CommandRefused, ConnectionLost, Signalling } from "./ws";
+
+const FIRST_RETRY_MS = 500;
+const LAST_RETRY_MS = 10_000;
+const VIEW_INTERVAL_MS = 300;
+/** ICE restarts in a row before everything is built anew. */
+const MAX_RESTARTS = 2;
+
+/** Why no ticket was given. `code` is set when asking again is pointless. */
+export class TicketRefused extends Error {
+  constructor(
+    readonly code: EndCode,
+    detail: string,
+  ) {
+    super(detail);
+  }
+}
+
+export interface SessionOptions {
+  /** A single-use ticket; throws TicketRefused, or anything else when it is worth trying again. */
+  ticket: () => Promise<string>;
+  url: string;
+  devices: Devices;
+  /** False for those who only watch: nothing is published. */
+  publishes: boolean;
+  createPeer?: PeerFactory;
+}
+
+export class RoomSession {
+  readonly state = createStore<RoomState>(() => EMPTY);
+  readonly tracks = createStore<{ tracks: Tracks }>(() => ({ tracks: new Map() }));
+  readonly devices: Devices;
+
+  private signalling: Signalling | null = null;
+  private readonly publisher: Publisher;
+  private readonly receiver: Receiver;
+  /** Offers of the publishing connection, one at a time. */
+  private readonly publishing = new SerialQueue();
+  private iceServers: IceServer[] = [];
+  private view: View = { tiles: [], audio_only: false, stage_height: 720 };
+  private viewTimer: ReturnType<typeof setTimeout> | undefined;
+  private retryTimer: ReturnType<typeof setTimeout> | undefined;
+  private retries = 0;
+  private restarts = 0;
+  private readonly stopWatchingDevices: () => void;
+
+  constructor(private readonly options: SessionOptions) {
+    this.devices = options.devices;
+    this.publisher = new Publisher(() => void this.restartPublishing(), options.createPeer);
+    this.receiver = new Receiver({
+      answer: (negotiation, sdp) => this.signalling?.send({ type: "answer", negotiation, sdp }),
+      tracks: (tracks) => this.tracks.setState({ tracks }),
+      broken: () => this.restartReceiving(),
+      iceServers: () => this.iceServers,
+      ...(options.createPeer ? { createPeer: options.createPeer } : {}),
+    });
+    this.stopWatchingDevices = this.devices.store.subscribe((now, before) => {
+      if (now.microphone.track !== before.microphone.track) this.sendTrack("microphone", now.microphone.track);
+      if (now.camera.track !== before.camera.track) this.sendTrack("camera", now.camera.track);
+      if (now.screen !== before.screen) this.sendTrack("screen", now.screen);
+      if (now.microphone.on !== before.microphone.on || now.camera.on !== before.camera.on) this.tellDevices();
+    });
+    window.addEventListener("online", this.comeBackNow);
+  }
+
+  /** Joins, or comes back. Ends in the store's `phase`; never throws. */
+  async connect(): Promise<void> {
+    if (this.finished) return;
+    const resume = this.publisherStands && this.receiver.alive;
+    let ticket: string;
+    let offer: PublishOffer | null = null;
+    try {
+      ticket = await this.options.ticket();
+      if (!resume) this.receiver.close();
+      if (!resume && this.options.publishes) offer = await this.publisher.build(this.currentTracks());
+      if (offer && offer.streams.length === 0) {
+        this.publisher.close();
+        offer = null;
+      }
+    } catch (error) {
+      if (error instanceof TicketRefused) this.end(error.code, error.message);
+      else this.comeBackLater();
+      return;
+    }
+    if (this.finished) return;
+    const signalling = new Signalling(this.options.url, {
+      open: () => {
+        const { revision } = this.state.getState();
+        signalling.send({ type: "join", ticket, offer, resume, revision, view: this.view });
+      },
+      message: (message) => {
+        if (signalling === this.signalling) this.receive(message, offer !== null);
+      },
+      close: () => {
+        if (signalling !== this.signalling) return;
+        this.signalling = null;
+        this.comeBackLater();
+      },
+    });
+    this.signalling = signalling;
+  }
+
+  /** Carries out an act. Throws CommandRefused, or ConnectionLost when the line broke meanwhile. */
+  async command(command: Command): Promise<void> {
+    if (!this.signalling) throw new ConnectionLost();
+    await this.signalling.request({ type: "command", ...command });
+  }
+
+  /** Says what is visible; told to the server at most every few hundred milliseconds. */
+  setView(view: Partial<View>): void {
+    const next = { ...this.view, ...view };
+    if (JSON.stringify(next) === JSON.stringify(this.view)) return;
+    this.view = next;
+    this.viewTimer ??= setTimeout(() => {
+      this.viewTimer = undefined;
+      this.signalling?.send({ type: "view", ...this.view });
+    }, VIEW_INTERVAL_MS);
+  }
+
+  leave(): void {
+    this.signalling?.send({ type: "leave" });
+    this.finish({ phase: "left" });
+  }
+
+  private get finished(): boolean {
+    const { phase } = this.state.getState();
+    return phase === "ended" || phase === "left";
+  }
+
+  /** True when publishing needs no new connection: it works, or there is nothing to publish. */
+  private get publisherStands(): boolean {
+    return this.publisher.alive || (this.state.getState().me !== null && !this.hasTracks);
+  }
+
+  private get hasTracks(): boolean {
+    return this.options.publishes && Object.values(this.currentTracks()).some((track) => track !== null);
+  }
+
+  private currentTracks(): Record<Source, MediaStreamTrack | null> {
+    const { microphone, camera, screen } = this.devices.store.getState();
+    return { microphone: microphone.track, camera: camera.track, screen };
+  }
+
+  private receive(message: Exclude<ServerMessage, { type: "reply" }>, offered: boolean): void {
+    switch (message.type) {
+      case "waiting":
+        this.state.setState({ phase: "waiting" });
+        break;
+      case "joined":
+        void this.joined(message, offered);
+        break;
+      case "snapshot":
+        this.state.setState((state) => applySnapshot(state, message));
+        break;
+      case "delta":
+        this.state.setState((state) => applyDelta(state, message));
+        break;
+      case "offer":
+        this.receiver.handle(message).catch(() => this.startOver());
+        break;
+      case "rejoin":
+        void this.publishAnew();
+        break;
+      case "talking":
+        this.state.setState((state) => applyTalking(state, message.talking, message.silent));
+        break;
+      case "admissions":
+        this.state.setState({ waiting: message.waiting });
+        break;
+      case "ended":
+        if (RETRIED_CODES.includes(message.code)) this.signalling?.close();
+        else this.end(message.code, message.detail);
+        break;
+    }
+  }
+
+  private async joined(message: Extract<ServerMessage, { type: "joined" }>, offered: boolean): Promise<void> {
+    this.retries = 0;
+    this.restarts = 0;
+    this.iceServers = message.ice_servers;
+    this.publisher.setIceServers(message.ice_servers);
+    this.state.setState({ phase: "joined", me: message.participant_id, role: message.role });
+    try {
+      if (message.answer) await this.publisher.accept(message.answer.sdp);
+      else if (offered) this.publisher.close();
+      else if (!message.resumed) {
+        this.receiver.close();
+        if (this.hasTracks && maySpeak(message.role)) await this.publishAnew();
+      }
+    } catch {
+      this.startOver();
+    }
+    this.tellDevices();
+  }
+
+  private sendTrack(source: Source, track: MediaStreamTrack | null): void {
+    if (this.state.getState().me === null || !this.options.publishes) return;
+    if (!this.publisher.alive) {
+      if (track) void this.publishAnew();
+    } else if (this.publisher.setTrack(source, track)) {
+      void this.publish(() => this.publisher.offer());
+    }
+  }
+
+  private publishAnew(): Promise<void> {
+    return this.publish(() => this.publisher.build(this.currentTracks()));
+  }
+
+  /** One offer and its answer. A refusal takes the offer back; a lost line is mended by the reconnect. */
+  private publish(offer: () => Promise<PublishOffer>): Promise<void> {
+    return this.publishing.run(async () => {
+      const signalling = this.signalling;
+      if (!signalling) return;
+      try {
+        const reply = await signalling.request({ type: "publish", ...(await offer()) });
+        if (reply.answer) await this.publisher.accept(reply.answer.sdp);
+      } catch (error) {
+        if (error instanceof ConnectionLost) return;
+        await this.publisher.rollback();
+        // Somebody else may be sharing already: the screen is not sent, so it must not look as if it were.
+        if (error instanceof CommandRefused) this.devices.closeScreen();
+      }
+    });
+  }
+
+  private async restartPublishing(): Promise<void> {
+    if (!this.signalling || this.finished) return;
+    if (++this.restarts > MAX_RESTARTS) return this.startOver();
+    await this.publish(() => this.publisher.offer(true));
+  }
+
+  private restartReceiving(): void {
+    if (!this.signalling || this.finished) return;
+    if (++this.restarts > MAX_RESTARTS) return this.startOver();
+    this.signalling.request({ type: "restart_ice" }).catch((error: unknown) => {
+      if (error instanceof CommandRefused) this.startOver();
+    });
+  }
+
+  /** Media cannot be mended: come back with new connections. */
+  private startOver(): void {
+    this.publisher.close();
+    this.receiver.close();
+    this.signalling?.close();
+  }
+
+  private tellDevices(): void {
+    const { microphone, camera } = this.devices.store.getState();
+    this.command({ act: "set_own_devices", microphone_off: !microphone.on, camera_off: !camera.on }).catch(
+      () => undefined, // refused for observers, who have no devices; repeated after a reconnect
+    );
+  }
+
+  private comeBackLater(): void {
+    if (this.finished) return;
+    this.state.setState((state) => ({ phase: state.me === null ? "connecting" : "reconnecting" }));
+    const backoff = Math.min(FIRST_RETRY_MS * 2 ** this.retries++, LAST_RETRY_MS);
+    clearTimeout(this.retryTimer);
+    this.retryTimer = setTimeout(() => void this.connect(), backoff * (0.5 + Math.random() / 2));
+  }
+
+  private readonly comeBackNow = (): void => {
+    if (this.signalling || this.state.getState().phase !== "reconnecting") return;
+    clearTimeout(this.retryTimer);
+    void this.connect();
+  };
+
+  private end(code: EndCode, detail: string): void {
+    this.finish({ phase: "ended", ended: { code, detail } });
+  }
+
+  private finish(change: Partial<RoomState>): void {
+    if (this.finished) return;
+    this.state.setState(change);
+    window.removeEventListener("online", this.comeBackNow);
+    clearTimeout(this.retryTimer);
+    clearTimeout(this.viewTimer);
+    this.stopWatchingDevices();
+    this.signalling?.close();
+    this.signalling = null;
+    this.publisher.close();
+    this.receiver.close();
+    this.devices.close();
+  }
+}

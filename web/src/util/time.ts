@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+// Times as people read them: day/month/year, in the meeting's zone.
+
+import { DateTime } from "luxon";
+
+export function formatDate(iso: string, zone: string): string {
+  return inZone(iso, zone).toFormat("dd/MM/yyyy");
+}
+
+export function formatTime(iso: string, zone: string): string {
+  return inZone(iso, zone).toFormat("HH:mm");
+}
+
+export function formatDateTime(iso: string, zone: string): string {
+  return inZone(iso, zone).toFormat("HH:mm, dd/MM/yyyy");
+}
+
+/** "08:00 – 09:30", with the day of the end when it is another one. */
+export function formatSpan(iso: string, durationSeconds: number, zone: string): string {
+  const start = inZone(iso, zone);
+  const end = start.plus({ seconds: durationSeconds });
+  const format = end.hasSame(start, "day") ? "HH:mm" : "HH:mm dd/MM/yyyy";
+  return `${start.toFormat("HH:mm")} – ${end.toFormat(format)}`;
+}
+
+/** Weekday in words and the date, such as "Thứ Hai, 23/11/2026". */
+export function formatDay(iso: string, zone: string, locale: string): string {
+  const day = inZone(iso, zone).setLocale(locale);
+  const weekday = day.toFormat("cccc");
+  return `${weekday.charAt(0).toUpperCase()}${weekday.slice(1)}, ${day.toFormat("dd/MM/yyyy")}`;
+}
+
+/** A length of time on a clock: "4:05", "1:02:03". Never negative: clocks differ a little. */
+export function formatClock(seconds: number): string {
+  const total = Math.max(0, Math.floor(seconds));
+  const two = (value: number) => String(value).padStart(2, "0");
+  const hours = Math.floor(total / 3600);
+  const minutes = Math.floor((total % 3600) / 60);
+  return hours > 0 ? `${hours}:${two(minutes)}:${two(total % 60)}` : `${minutes}:${two(total % 60)}`;
+}
+
+export function formatBytes(bytes: number, locale: string): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  const digits = unit === 0 || value >= 100 ? 0 : 1;
+  return `${value.toLocaleString(locale, { maximumFractionDigits: digits })} ${units[unit] ?? ""}`;
+}
+
+/** The zone's offset at that moment, such as "GMT+7", with its city. */
+export function zoneLabel(zone: string, iso: string): string {
+  return `${zone.split("/").pop()?.replaceAll("_", " ") ?? zone} (${inZone(iso, zone).toFormat("'GMT'Z")})`;
+}
+
+export function browserZone(): string {
+  return DateTime.local().zoneName;
+}
+
+export function inZone(iso: string, zone: string): DateTime {
+  return DateTime.fromISO(iso, { zone });
+}
