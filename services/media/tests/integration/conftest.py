@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two media replicas as processes over two Janus nodes, and participants with real WebRTC endpoints."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from giaoban.media.v1 import media_pb2
+from giaoban.media.v1 import media_service_pb2 as pb
+from giaoban.media.v1.media_service_pb2_grpc import MediaServiceStub
+from giaoban_dev.infra.credentials import Credentials
+from giaoban_dev.infra.janus import JanusNode
+from giaoban_dev.infra.nats import Nats
+from giaoban_dev.infra.process import Process, free_port
+from giaoban_dev.testing import CLIENT_ADDRESS
+from giaoban_kit.errors import GiaobanError
+from giaoban_kit.grpc_client import channel
+from giaoban_kit.ids import new_id
+from giaoban_kit.testing.keys import ServiceKeys, make_service_keys
+from giaoban_kit.tokens import sign_grant
+from giaoban_loadtests.clips import Clip, clips_for
+from giaoban_loadtests.endpoint import PeerConnection
+from giaoban_loadtests.publish import Pacer
+
+NAMES = ("Quận 1", "Bình Tân", "Củ Chi", "Nhà Bè")
+
+
+@dataclass
+class Replica:
+    """One media process."""
+
+    name: str
+    process: Process
+    target: str
+
+    @property
+    def log(self) -> str:
+        return self.process.log_file.read_text(encoding="utf-8")
+
+
+@dataclass
+class House:
+    """Everything a test needs to be a gateway to media."""
+
+    replicas: dict[str, Replica]
+    nodes: dict[str, JanusNode]
+    nats: Nats
+    keys: ServiceKeys
+    clips: dict[str, Clip]
+    pacer: Pacer
+    stubs: dict[str, MediaServiceStub] = field(default_factory=dict)
+
+    def grant(self, meeting: str, participant: str, name: str, role: str, **changes: Any) -> str:
+        claims = {
+            "sub": participant,
+            "mtg": meeting,
+            "org": "01ORG",
+            "role": role,
+            "pol": "floor",
+            "party": {
+                "kind": "site",
+                "id": participant,
+                "name": name,
+                "office": "",
+                "unit_id": "u",
+                "unit_name": "U",
+            },
+            **changes,
+        }
+        issuer = self.keys.identity("scheduling")
+        return sign_grant(
+            issuer, audience="media", kind="admission", claims=claims, lifetime=timedelta(hours=1)
+        )
+
+
+class Guest:
+    """A participant over the real stream, with real media; the client's side of `Connect`."""
+
+    def __init__(self, house: House, meeting: str, name: str, role: str = "delegate") -> None:
+        self.house, self.meeting, self.name, self.role = house, meeting, name, role
+        self.id = new_id()
+        self.publisher: PeerConnection | None = None
+        self.receiver: PeerConnection | None = None
+        self.feeds: list[pb.Feed] = []
+        self.rejoins = 0
+        self.resumed = False
+        self.error: GiaobanError | None = None
+        self._call: Any = None
+        self._reader: asyncio.Task[None] | None = None
+        self._replies: dict[str, asyncio.Future[pb.Reply]] = {}
+
+    async def join(self, replica: str, *, resume: bool = False, tiles: list[str] | None = None) -> None:
+        """Opens the stream on a replica, and takes what comes until it ends."""
+        self._call = self.house.stubs[replica].Connect(wait_for_ready=True)
+        join = pb.Join(
+            grant=self.house.grant(self.meeting, self.id, self.name, self.role),
+            resume=resume,
+            view=pb.View(tiles=tiles or [], stage_height=180),
+        )
+        if not resume and self.role not in ("observer", "press"):
+            join.offer_sdp, streams = self._offer()
+            join.streams.extend(streams)
+        await self._call.write(pb.ConnectRequest(join=join))
+        first = await self._call.read()
+        assert first is not grpc.aio.EOF
+        self.resumed = first.joined.resumed
+        if first.joined.answer_sdp:
+            assert self.publisher is not None
+            self.publisher.set_answer(first.joined.answer_sdp)
+        self._reader = asyncio.create_task(self._read())
+
+    async def command(self, **act: Any) -> pb.Reply:
+        """An act; returns the reply."""
+        return await self._ask(command=pb.Command(request_id=new_id(), **act))
+
+    async def publish(self, sdp: str) -> pb.Reply:
+        """A publishing offer as it stands."""
+        return await self._ask(publish=pb.Publish(request_id=new_id(), offer_sdp=sdp, streams=_streams()))
+
+    async def view(self, **view: Any) -> None:
+        await self._call.write(pb.ConnectRequest(view=pb.View(**view)))
+
+    async def leave(self) -> None:
+        await self._call.write(pb.ConnectRequest(leave=pb.Leave()))
+        await self.ended()
+
+    async def ended(self) -> None:
+        """Waits until the stream has ended."""
+        assert self._reader is not None
+        await asyncio.wait_for(self._reader, 10)
+
+    async def drop(self) -> None:
+        """Ends the stream without a farewell; media is left standing."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+        if self._call is not None:
+            self._call.cancel()
+
+    async def close(self) -> None:
+        await self.drop()
+        for peer in (self.publisher, self.receiver):
+            if peer is not None:
+                peer.close()
+
+    def carries(self, other: "Guest", source: "media_pb2.StreamSource.ValueType") -> int:
+        """Packets of a source that have arrived from somebody."""
+        if self.receiver is None:
+            return 0
+        mids = [each.mid for each in self.feeds if each.participant_id == other.id and each.source == source]
+        return sum(stream.decrypted for mid in mids for stream in self.receiver.streams_of(mid))
+
+    def hears(self, other: "Guest") -> int:
+        return self.carries(other, media_pb2.STREAM_SOURCE_MICROPHONE)
+
+    def sees(self, other: "Guest") -> int:
+        return self.carries(other, media_pb2.STREAM_SOURCE_CAMERA)
+
+    def _offer(self) -> tuple[str, list[media_pb2.Stream]]:
+        if self.publisher is not None:
+            self.publisher.close()
+        self.publisher = PeerConnection(
+            clip=self.house.clips[self.name], pacer=self.house.pacer, local_ip=CLIENT_ADDRESS
+        )
+        return self.publisher.create_offer(), _streams()
+
+    async def _ask(self, **message: Any) -> pb.Reply:
+        (what,) = message.values()
+        reply = self._replies[what.request_id] = asyncio.get_running_loop().create_future()
+        await self._call.write(pb.ConnectRequest(**message))
+        return await asyncio.wait_for(reply, 10)
+
+    async def _read(self) -> None:
+        try:
+            while (message := await self._call.read()) is not grpc.aio.EOF:
+                await self._take(message)
+            await self._call.code()
+        except GiaobanError as error:
+            self.error = error
+        finally:
+            for reply in self._replies.values():
+                reply.cancel()
+
+    async def _take(self, message: pb.ConnectResponse) -> None:
+        kind = message.WhichOneof("message")
+        if kind == "reply" and message.reply.request_id in self._replies:
+            self._replies.pop(message.reply.request_id).set_result(message.reply)
+        elif kind == "offer":
+            offer = message.offer
+            if offer.new_connection or self.receiver is None:
+                if self.receiver is not None:
+                    self.receiver.close()
+                self.receiver = PeerConnection(local_ip=CLIENT_ADDRESS)
+            answer = self.receiver.answer(offer.offer_sdp)
+            self.feeds = list(offer.feeds)
+            await self._call.write(
+                pb.ConnectRequest(answer=pb.Answer(negotiation=offer.negotiation, answer_sdp=answer))
+            )
+        elif kind == "rejoin":
+            self.rejoins += 1
+            sdp, streams = self._offer()
+            request = pb.Publish(request_id=new_id(), offer_sdp=sdp, streams=streams)
+            reply = self._replies[request.request_id] = asyncio.get_running_loop().create_future()
+            reply.add_done_callback(self._on_published)
+            await self._call.write(pb.ConnectRequest(publish=request))
+
+    def _on_published(self, reply: "asyncio.Future[pb.Reply]") -> None:
+        if not reply.cancelled() and self.publisher is not None and reply.result().answer_sdp:
+            self.publisher.set_answer(reply.result().answer_sdp)
+
+
+def _streams() -> list[media_pb2.Stream]:
+    return [
+        media_pb2.Stream(mid="0", source=media_pb2.STREAM_SOURCE_MICROPHONE),
+        media_pb2.Stream(mid="1", source=media_pb2.STREAM_SOURCE_CAMERA),
+    ]
+
+
+async def until(true: Callable[[], bool], seconds: float = 8.0) -> None:
+    """Waits until something holds."""
+    async with asyncio.timeout(seconds):
+        while not true():
+            await asyncio.sleep(0.02)
+
+
+def media_process(
+    name: str,
+    directory: Path,
+    *,
+    nats: Nats,
+    nodes: dict[str, JanusNode],
+    keys: ServiceKeys,
+    credentials: Credentials,
+) -> tuple[Process, str, dict[str, str]]:
+    """A media replica's process, its target and its environment."""
+    target = f"127.0.0.1:{free_port()}"
+    described = [
+        {
+            "id": node.name,
+            "url": node.url,
+            "api_secret_file": str(credentials.path("janus-api")),
+            "admin_key_file": str(credentials.path("janus-room")),
+            "rec_dir": str(node.recordings),
+        }
+        for node in nodes.values()
+    ]
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONUNBUFFERED": "1",
+        "GIAOBAN_GRPC_LISTEN": target,
+        "GIAOBAN_NATS_URL": nats.url,
+        "GIAOBAN_NATS_USER": "media",
+        "GIAOBAN_NATS_PASSWORD_FILE": str(nats.password_file("media")),
+        "GIAOBAN_NODES": json.dumps(described),
+        "GIAOBAN_REPLICA": name,
+        **keys.environment("media"),
+    }
+    process = Process(
+        name=name,
+        argv=[sys.executable, "-m", "giaoban_media", "serve"],
+        log_file=directory / f"{name}.log",
+        env=environment,
+    )
+    return process, target, environment
+
+
+async def listens(target: str) -> bool:
+    """Whether somebody listens there."""
+    host, _, port = target.rpartition(":")
+    with suppress(OSError):
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.close()
+        return True
+    return False
+
+
+@pytest.fixture(scope="module")
+async def house(
+    nats_server_with_accounts: Nats,
+    janus_nodes: dict[str, JanusNode],
+    credentials: Credentials,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[House]:
+    """The migrated stack with replicas `one` and `two`."""
+    directory = tmp_path_factory.mktemp("media")
+    keys = make_service_keys(directory / "keys")
+    async with AsyncExitStack() as stack:
+        house = House({}, janus_nodes, nats_server_with_accounts, keys, clips_for(NAMES), Pacer())
+        for name in ("one", "two"):
+            process, target, environment = media_process(
+                name,
+                directory,
+                nats=nats_server_with_accounts,
+                nodes=janus_nodes,
+                keys=keys,
+                credentials=credentials,
+            )
+            if name == "one":
+                migrate = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "giaoban_media", "migrate", env=environment
+                )
+                assert await migrate.wait() == 0
+            house.replicas[name] = Replica(name, process, target)
+            await start(house.replicas[name])
+            stack.push_async_callback(process.stop)
+            opened = await stack.enter_async_context(channel(target, keys.identity("gateway")))
+            house.stubs[name] = MediaServiceStub(opened)
+        yield house
+
+
+async def start(replica: Replica) -> None:
+    """Starts a replica and waits until it takes calls."""
+    await replica.process.start()
+    await replica.process.wait_ready(lambda: listens(replica.target))
+
+
+@asynccontextmanager
+async def guests(house: House, *wanted: tuple[str, str]) -> AsyncIterator[list[Guest]]:
+    """Participants of a new meeting, by name and role; closed in the end."""
+    meeting = new_id()
+    made = [Guest(house, meeting, name, role) for name, role in wanted]
+    try:
+        yield made
+    finally:
+        for guest in made:
+            await guest.close()

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The live path through real processes: gRPC, NATS, Janus, and endpoints that encrypt and decrypt."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from giaoban.media.v1 import media_service_pb2 as pb
+from giaoban_kit.errors import GiaobanError
+from giaoban_kit.ids import new_id
+from giaoban_kit.tokens import sign_grant
+
+from services.media.tests.integration.conftest import Guest, House, guests, start, until
+
+CHAIR, ONE, TWO = ("Quận 1", "chair"), ("Bình Tân", "delegate"), ("Củ Chi", "delegate")
+
+
+async def together(people: list[Guest], replica: str = "one") -> None:
+    """Everybody joins with a tile of everybody."""
+    everyone = [each.id for each in people]
+    for each in people:
+        await each.join(replica, tiles=everyone)
+
+
+class TestMeeting:
+    async def test_participants_see_each_other_and_hear_the_chair(self, house: House) -> None:
+        """Media flows both ways without loss; in a formal meeting only the chair's sound does."""
+        async with guests(house, CHAIR, ONE) as (chair, one):
+            await together([chair, one])
+            await until(lambda: chair.sees(one) > 30 and one.sees(chair) > 30 and one.hears(chair) > 50)
+            assert chair.hears(one) == 0
+            for each in (chair, one):
+                assert each.receiver is not None
+                assert each.receiver.stats().lost_packets == 0
+
+    async def test_the_floor_opens_and_closes_microphones_at_the_server(self, house: House) -> None:
+        """Calling a site lets it be heard, calling the next silences it, though both keep sending."""
+        async with guests(house, CHAIR, ONE, TWO) as (chair, one, two):
+            await together([chair, one, two])
+            await until(lambda: two.sees(one) > 10)
+            called = await chair.command(call_site=pb.CallSite(participant_id=one.id))
+            assert not called.HasField("error")
+            await until(lambda: chair.hears(one) > 20 and two.hears(one) > 20)
+            await chair.command(call_site=pb.CallSite(participant_id=two.id))
+            await until(lambda: chair.hears(two) > 20)
+            before = chair.hears(one)
+            await asyncio.sleep(0.5)
+            assert chair.hears(one) - before < 5
+            assert one.publisher is not None
+            assert one.publisher.stats().sent_packets > 100
+
+    async def test_roles_are_enforced(self, house: House) -> None:
+        """A delegate cannot moderate; an observer cannot send; both are told why and go on watching."""
+        async with guests(house, CHAIR, ONE, ("Nhà Bè", "observer")) as (chair, one, observer):
+            await together([chair, one, observer])
+            refused = await one.command(mute_all=pb.MuteAll())
+            assert refused.error.reason == "COMMAND_FORBIDDEN"
+            refused = await observer.publish(
+                "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
+            )
+            assert refused.error.reason == "COMMAND_FORBIDDEN"
+            await until(lambda: observer.sees(chair) > 10 and observer.hears(chair) > 10)
+
+    async def test_somebody_removed_is_sent_out_and_stays_out(self, house: House) -> None:
+        """Removal ends the stream with its reason, and joining again is refused."""
+        async with guests(house, CHAIR, ONE) as (chair, one):
+            await together([chair, one])
+            await chair.command(remove_participant=pb.RemoveParticipant(participant_id=one.id))
+            await one.ended()
+            assert one.error is not None
+            assert one.error.reason == "PARTICIPANT_REMOVED"
+            with pytest.raises(GiaobanError) as caught:
+                await one.join("two")
+            assert caught.value.reason == "PARTICIPANT_REMOVED"
+
+    async def test_joining_elsewhere_replaces_the_first(self, house: House) -> None:
+        """The same party on another device takes the place; the first device is told."""
+        async with guests(house, CHAIR, ONE) as (chair, one):
+            await together([chair, one])
+            other = Guest(house, one.meeting, one.name)
+            other.id = one.id
+            await other.join("two", tiles=[chair.id])
+            await one.ended()
+            assert one.error is not None
+            assert one.error.reason == "REPLACED"
+            await until(lambda: other.sees(chair) > 10)
+            await other.close()
+
+    async def test_recording_follows_the_room(self, house: House) -> None:
+        """While a room is recorded every publisher has files on its node, named for recording and participant."""
+        async with guests(house, CHAIR, ONE) as (chair, one):
+            await together([chair, one])
+            await until(lambda: chair.sees(one) > 5)
+            recording = new_id()
+            stub = house.stubs["two"]
+            client = house.keys.identity("recording")
+            from giaoban_kit.grpc_client import channel  # only this test is recording's
+
+            async with channel(house.replicas["two"].target, client) as opened:
+                stub = type(stub)(opened)
+                await stub.SetRecording(
+                    pb.SetRecordingRequest(meeting_id=chair.meeting, recording_id=recording, active=True)
+                )
+                files: list[Path] = []
+
+                def recorded() -> bool:
+                    files[:] = [
+                        f for node in house.nodes.values() for f in node.recordings.glob(f"{recording}~*")
+                    ]
+                    return len(files) == 4
+
+                await until(recorded)
+                assert {file.name.split("~")[1] for file in files} == {chair.id, one.id}
+                await asyncio.sleep(1)
+                await stub.SetRecording(
+                    pb.SetRecordingRequest(meeting_id=chair.meeting, recording_id=recording, active=False)
+                )
+                await until(lambda: recorded() and all(file.suffix == ".mjr" for file in files))
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("wrong", ["forged", "audience", "kind", "claims"])
+    async def test_grants_that_do_not_hold_are_refused(self, house: House, wrong: str) -> None:
+        """A grant by another service, for another audience, of another kind or without claims opens nothing."""
+        issuer = house.keys.identity("identity" if wrong == "forged" else "scheduling")
+        from datetime import timedelta
+
+        grant = sign_grant(
+            issuer,
+            audience="recording" if wrong == "audience" else "media",
+            kind="other" if wrong == "kind" else "admission",
+            claims={"sub": "x"},
+            lifetime=timedelta(minutes=1),
+        )
+        call = house.stubs["one"].Connect()
+        await call.write(pb.ConnectRequest(join=pb.Join(grant=grant)))
+        with pytest.raises(GiaobanError) as caught:
+            await call.read()
+            await call.code()
+        assert caught.value.reason == "GRANT_INVALID"
+
+    @pytest.mark.parametrize(
+        "sdp", ["", "hello", "v=0\r\nm=", "v=0\r\n" + "a" * 70_000, "v=0\r\nm=audio 9 X 1\r\n"]
+    )
+    async def test_what_is_no_session_description_is_refused_and_nothing_else_happens(
+        self, house: House, sdp: str
+    ) -> None:
+        """A refused offer names the reason; the participant stays and can publish properly."""
+        async with guests(house, CHAIR, ONE) as (chair, one):
+            await together([chair, one])
+            await until(lambda: chair.sees(one) > 5)
+            reply = await one.publish(sdp)
+            assert reply.error.reason == "OFFER_INVALID"
+            await until(lambda: one.sees(chair) > 20)
+
+
+class TestFailures:
+    async def test_killing_the_replica_interrupts_nobody(self, house: House) -> None:
+        """The other replica takes both over: nothing is lost, nothing pauses, acts work at once."""
+        async with guests(house, CHAIR, ONE) as (chair, one):
+            await together([chair, one])
+            await until(lambda: one.sees(chair) > 30 and chair.sees(one) > 30)
+            longest = asyncio.create_task(_longest_pause(one, chair, seconds=4))
+            await house.replicas["one"].process.kill()
+            for each in (chair, one):
+                await each.drop()
+                await each.join("two", resume=True, tiles=[chair.id, one.id])
+            assert chair.resumed
+            assert one.resumed
+            assert await longest < 0.5
+            assert one.receiver is not None
+            assert one.receiver.stats().lost_packets == 0
+            reply = await chair.command(call_site=pb.CallSite(participant_id=one.id))
+            assert not reply.HasField("error")
+            await until(lambda: chair.hears(one) > 20)
+        await start(house.replicas["one"])
+
+    async def test_killing_nats_interrupts_nobody(self, house: House) -> None:
+        """Media flows on without NATS; once it is back, acts work again."""
+        async with guests(house, CHAIR, ONE) as (chair, one):
+            await together([chair, one])
+            await until(lambda: one.sees(chair) > 30)
+            longest = asyncio.create_task(_longest_pause(one, chair, seconds=4))
+            await house.nats.process.kill()
+            await asyncio.sleep(1)
+            await house.nats.start()
+            assert await longest < 0.5
+
+            async with asyncio.timeout(20):
+                while (await chair.command(call_site=pb.CallSite(participant_id=one.id))).HasField("error"):
+                    await asyncio.sleep(0.2)
+            await until(lambda: chair.hears(one) > 20)
+
+    async def test_killing_the_node_brings_everyone_back_on_the_other(self, house: House) -> None:
+        """Everybody is told to rejoin and sees the others again within six seconds, without anybody's act."""
+        async with guests(house, CHAIR, ONE, TWO) as (chair, one, two):
+            await together([chair, one, two])
+            await until(lambda: chair.sees(one) > 20 and one.sees(two) > 20 and two.sees(chair) > 20)
+            used = next(name for name, node in house.nodes.items() if _carries(chair, node.ports.rtp))
+            began = time.monotonic()
+            await house.nodes[used].kill()
+            try:
+                await until(lambda: all(each.rejoins for each in (chair, one, two)), 6)
+                await until(
+                    lambda: min(chair.sees(one), one.sees(two), two.sees(chair), one.hears(chair)) > 5,
+                    6 - (time.monotonic() - began),
+                )
+            finally:
+                await house.nodes[used].start()
+
+    async def test_a_lost_connection_keeps_its_place(self, house: House) -> None:
+        """Whoever's stream broke comes back with the floor still held."""
+        async with guests(house, CHAIR, ONE) as (chair, one):
+            await together([chair, one])
+            await chair.command(call_site=pb.CallSite(participant_id=one.id))
+            await until(lambda: chair.hears(one) > 10)
+            await one.drop()
+            await one.join("two", resume=True, tiles=[chair.id])
+            assert one.resumed
+            before = chair.hears(one)
+            await until(lambda: chair.hears(one) > before + 20)
+
+
+class TestHygiene:
+    async def test_no_secret_is_in_the_logs(self, house: House) -> None:
+        """Neither the nodes' secrets nor a session description are in what the replicas wrote."""
+        for replica in house.replicas.values():
+            node = house.nodes["a"]
+            for secret in (node.api_secret, node.admin_key, "a=ice-pwd"):
+                assert secret not in replica.log
+
+
+async def _longest_pause(receiver: Guest, sender: Guest, seconds: float) -> float:
+    """The longest time in which nothing of the sender's picture arrived."""
+    end, last, count, longest = time.monotonic() + seconds, time.monotonic(), receiver.sees(sender), 0.0
+    while (now := time.monotonic()) < end:
+        if receiver.sees(sender) != count:
+            count, last = receiver.sees(sender), now
+        longest = max(longest, now - last)
+        await asyncio.sleep(0.01)
+    return longest
+
+
+def _carries(guest: Guest, ports: tuple[int, int]) -> bool:
+    assert guest.publisher is not None
+    selected = guest.publisher._ice.selected
+    return selected is not None and ports[0] <= selected[1] <= ports[1]
