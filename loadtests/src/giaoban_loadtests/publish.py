@@ -13,6 +13,7 @@ from giaoban_loadtests.srtp import Protect
 FRAME_SECONDS = 0.02  # one Opus packet, the unit of the pacer
 PHASES = 4  # publishers are spread over so many ticks of a frame, so that they do not send in one burst
 TICK_SECONDS = FRAME_SECONDS / PHASES
+TIMER_SECONDS = 0.001  # the shortest wait
 MAX_CATCH_UP_TICKS = 200  # one second; a process that stood still longer does not send a second's burst
 REPORT_FRAMES = 50  # a sender report per second
 RETRANSMIT_PACKETS = 64  # video packets kept for NACKs
@@ -186,6 +187,8 @@ class Pacer:
                 publisher.frame()
             self._tick += 1
         if any(self._phases):
-            self._timer = loop.call_at(self._start + self._tick * TICK_SECONDS, self._run, loop)
+            # uvloop's timers have whole milliseconds and may fire early: without a floor that would spin.
+            delay = max(self._start + self._tick * TICK_SECONDS - loop.time(), TIMER_SECONDS)
+            self._timer = loop.call_later(delay, self._run, loop)
         else:
             self._timer = None
