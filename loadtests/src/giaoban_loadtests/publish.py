@@ -17,7 +17,9 @@ TIMER_SECONDS = 0.001  # the shortest wait
 MAX_CATCH_UP_TICKS = 200  # one second; a process that stood still longer does not send a second's burst
 REPORT_FRAMES = 50  # a sender report per second
 RETRANSMIT_PACKETS = 64  # video packets kept for NACKs
-KEYFRAME_INTERVAL_FRAMES = 10  # requests within 200 ms are answered by one keyframe
+KEYFRAME_INTERVAL_FRAMES = (
+    5  # at most one keyframe on request in 100 ms; a request meanwhile waits, it is not dropped
+)
 
 
 class Publisher:
@@ -46,6 +48,7 @@ class Publisher:
         self._picture_id = random.getrandbits(15)
         self._audio_sent = [0, 0]  # packets, payload bytes
         self._video_sent = [0, 0]
+        self._keyframe_wanted = False
         self._last_keyframe = -KEYFRAME_INTERVAL_FRAMES
         self._kept: list[tuple[int, bytes] | None] = [None] * RETRANSMIT_PACKETS
         mid = tracks.audio_mid.encode()
@@ -56,12 +59,9 @@ class Publisher:
         self._video_extension = rtp.extension_block([(sdp.MID_ID, tracks.video_mid.encode())])
 
     def request_keyframe(self) -> None:
-        """Jump to the clip's next keyframe, unless one was sent just now."""
+        """Go on at the clip's next keyframe as soon as that is allowed."""
         self.keyframe_requests += 1
-        if self._count - self._last_keyframe >= KEYFRAME_INTERVAL_FRAMES:
-            self._last_keyframe = self._count
-            self._video_position = self._clip.keyframe_after(self._video_position)
-            self._video_due = 0
+        self._keyframe_wanted = True
 
     def retransmit(self, sequence: int) -> None:
         """Send a video packet again, as it was, when it is still kept."""
@@ -73,6 +73,9 @@ class Publisher:
     def frame(self) -> None:
         """Send what is due in one frame of 20 ms."""
         self._send_audio()
+        if self._keyframe_wanted and self._count - self._last_keyframe >= KEYFRAME_INTERVAL_FRAMES:
+            self._video_position = self._clip.keyframe_after(self._video_position)
+            self._video_due = 0
         if self._video_due == 0:
             self._send_video()
             self._video_due = self._clip.video_interval
@@ -102,6 +105,7 @@ class Publisher:
         if frame.key:
             self.keyframes += 1
             self._last_keyframe = self._count
+            self._keyframe_wanted = False
         last = len(frame.fragments) - 1
         for index, fragment in enumerate(frame.fragments):
             header = rtp.rtp_header(
