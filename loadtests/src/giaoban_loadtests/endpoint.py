@@ -358,7 +358,7 @@ class PeerConnection:
             if stream is None or data is None:
                 return
             self._count(stream, packet, now)
-            stream.inspect(data, now)
+            self._inspect(stream, data, now)
             return
         self._count(stream, packet, now)
         if stream.packets % self._decrypt_every == 0 or stream.wants(packet):
@@ -366,7 +366,12 @@ class PeerConnection:
             if data is None:
                 stream.undecryptable += 1
             else:
-                stream.inspect(data, now)
+                self._inspect(stream, data, now)
+
+    def _inspect(self, stream: ReceivedStream, packet: bytes, now: float) -> None:
+        stream.inspect(packet, now)
+        if stream.needs_keyframe(now):
+            self.request_keyframe(stream.ssrc)
 
     def _count(self, stream: ReceivedStream, packet: bytes, now: float) -> None:
         self._packets += 1

@@ -3,6 +3,7 @@
 
 from giaoban_loadtests import rtp
 
+KEYFRAME_RETRY = 0.3  # seconds between requests for the first keyframe
 MAX_DROPOUT = 3_000  # packets; a larger jump is a restarted source (RFC 3550 appendix A.1)
 
 
@@ -16,6 +17,7 @@ class ReceivedStream:
         "_jitter",
         "_key_sequence",
         "_received_before",
+        "_request_time",
         "_skipped",
         "_transit",
         "bytes",
@@ -57,6 +59,7 @@ class ReceivedStream:
         self._transit: int | None = None
         self._jitter = 0
         self._key_sequence = -1  # next packet of the keyframe being received
+        self._request_time = float("-inf")
         self._expected_before = 0
         self._received_before = 0
 
@@ -98,6 +101,18 @@ class ReceivedStream:
     def wants(self, packet: bytes) -> bool:
         """Tell whether this packet must be decrypted whatever the sampling: until a whole keyframe was seen."""
         return self.kind == "video" and self.keyframes == 0 and len(packet) > rtp.HEADER_BYTES
+
+    def needs_keyframe(self, now: float) -> bool:
+        """Tell whether to ask for a keyframe now: none was seen, none is coming, none was asked for just now.
+
+        Janus does not ask on behalf of a new subscriber; like a browser, the receiver must.
+        """
+        if self.codec != "vp8" or self.keyframes or self._key_sequence >= 0:
+            return False
+        if now - self._request_time < KEYFRAME_RETRY:
+            return False
+        self._request_time = now
+        return True
 
     def inspect(self, packet: bytes, now: float) -> None:
         """Look into one decrypted packet."""

@@ -194,6 +194,17 @@ def test_a_keyframe_counts_only_when_it_is_whole() -> None:
     assert (stream.keyframes, stream.first_keyframe_time) == (1, 2.0)
 
 
+def test_a_first_keyframe_is_asked_for_until_it_comes() -> None:
+    """A stream that begins in the middle asks at once and again after 0.3 s, not while a keyframe arrives."""
+    stream = ReceivedStream(5, mid="1", kind="video", codec="vp8")
+    stream.inspect(packet(1, marker=True, payload=rtp.vp8_descriptor(1, start=True) + DELTA), 1.0)
+    assert [stream.needs_keyframe(now) for now in (1.0, 1.1, 1.31)] == [True, False, True]
+    stream.inspect(packet(2, payload=rtp.vp8_descriptor(2, start=True) + KEY), 2.0)
+    assert not stream.needs_keyframe(2.0)
+    stream.inspect(packet(3, marker=True, payload=rtp.vp8_descriptor(2, start=False) + KEY), 2.0)
+    assert not stream.needs_keyframe(9.0)
+
+
 def test_reports_are_read_as_written() -> None:
     """SR, RR, PLI and NACK survive a round trip in one compound packet."""
     block = rtp.ReceiverBlock(7, 12, 34, 56, 78, 90, 11)
