@@ -29,48 +29,39 @@ from giaoban_scheduling.store_entry import SqlTransactions
 
 async def serve(config: Config) -> None:
     """Serves until a signal comes."""
-    caller, readiness, clock = ServiceIdentity.from_config(config), Readiness(), SystemClock()
     async with AsyncExitStack() as stack:
-        start = stack.enter_async_context
-        await start(telemetry(config, readiness))
-        db = await start(database(config))
-        js = (await start(connect_nats(config))).jetstream()
-        await start(relaying(db, js))
-        to_identity = await start(channel(config.identity_target, caller))
-
-        begin, directory = SqlTransactions(db), IdentityDirectory(to_identity)
-        scheduling = Scheduling(begin, directory, clock, new_id)
-        entry = Entry(
-            begin,
-            directory,
-            SignedGrants(caller),
-            clock,
-            new_id,
-            participant_limit=config.participant_limit,
-        )
-
-        await start(
-            ending_overdue(scheduling, grace=config.end_overdue_after, every=config.end_overdue_every)
-        )
-        await start(
-            consuming(
-                js,
-                stream=STREAM,
-                durable=DURABLE,
-                filter_subjects=FILTERS,
-                handler=AttendanceEvents(entry).handle,
-            )
-        )
-        await start(
-            grpc_server(
-                config,
-                caller,
-                TokenVerifier(identity_jwks(to_identity)),
-                add=[(add_SchedulingServiceServicer_to_server, SchedulingServicer(scheduling, entry, clock))],
-                readiness=readiness,
-            )
-        )
+        await start(config, stack)
         await until_signalled()
+
+
+async def start(config: Config, stack: AsyncExitStack) -> int:
+    """Starts everything on the stack, which stops it in reverse; the port that gRPC listens on."""
+    caller, readiness, clock = ServiceIdentity.from_config(config), Readiness(), SystemClock()
+    enter = stack.enter_async_context
+    await enter(telemetry(config, readiness))
+    db = await enter(database(config))
+    js = (await enter(connect_nats(config))).jetstream()
+    await enter(relaying(db, js))
+    to_identity = await enter(channel(config.identity_target, caller))
+
+    begin, directory = SqlTransactions(db), IdentityDirectory(to_identity)
+    scheduling = Scheduling(begin, directory, clock, new_id)
+    grants, limit = SignedGrants(caller), config.participant_limit
+    entry = Entry(begin, directory, grants, clock, new_id, participant_limit=limit)
+
+    await enter(ending_overdue(scheduling, grace=config.end_overdue_after, every=config.end_overdue_every))
+    handler = AttendanceEvents(entry).handle
+    await enter(consuming(js, stream=STREAM, durable=DURABLE, filter_subjects=FILTERS, handler=handler))
+    servicer = SchedulingServicer(scheduling, entry, clock)
+    return await enter(
+        grpc_server(
+            config,
+            caller,
+            TokenVerifier(identity_jwks(to_identity)),
+            add=[(add_SchedulingServiceServicer_to_server, servicer)],
+            readiness=readiness,
+        )
+    )
 
 
 async def migrate(config: Config) -> None:

@@ -101,7 +101,12 @@ class AppointmentRow(Base, table=True):
 class BookingRow(Base, table=True):
     __tablename__ = "booking"
     __table_args__ = (
-        postgresql.ExcludeConstraint(("site_id", "="), ("during", "&&"), name=NO_OVERLAP, using="gist"),
+        postgresql.ExcludeConstraint(
+            (sa.text("site_range(site_id, site_id, '[]')"), "="),
+            ("during", "&&"),
+            name=NO_OVERLAP,
+            using="gist",
+        ),
     )
     meeting_id: str = bytewise(primary_key=True, foreign_key="meeting.id")
     site_id: str = bytewise(primary_key=True)

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scheduling's migrations."""
+
+from giaoban_kit.config import ServiceConfig
+from giaoban_kit.db import database, migrate_database, schema_drift
+from giaoban_scheduling import store_entry
+from giaoban_scheduling.store import metadata
+
+
+async def test_migrations_and_tables_agree(database_config: ServiceConfig) -> None:
+    """The migrated database has exactly the tables of the code; migrating twice changes nothing."""
+    assert store_entry.KeyRow.__table__.metadata is metadata  # type: ignore[attr-defined]
+    for _ in range(2):
+        await migrate_database(database_config, "giaoban_scheduling")
+    async with database(database_config) as db:
+        assert await schema_drift(db, metadata) == []
