@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stream to media for one client: opened again on another replica when it breaks, unnoticed by the client."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+from giaoban.media.v1 import media_pb2
+from giaoban.media.v1 import media_service_pb2 as pb
+from giaoban.media.v1.media_service_pb2_grpc import MediaServiceStub
+from giaoban_kit.errors import ErrorKind, GiaobanError, Unavailable
+from giaoban_kit.logging import get_logger
+
+from giaoban_gateway.schemas.common import word
+
+FIRST_DELAY = 0.05
+MAX_DELAY = 1.0
+GIVE_UP_SECONDS = 60.0
+
+_AGAIN = {ErrorKind.UNAVAILABLE, ErrorKind.DEADLINE, ErrorKind.INTERNAL}
+
+log = get_logger(__name__)
+
+
+class MediaLink:
+    """Relays between a client and whichever media replica holds it. `send` takes messages as JSON nouns."""
+
+    def __init__(
+        self, media: MediaServiceStub, join: pb.Join, send: Callable[[dict[str, Any]], None]
+    ) -> None:
+        """`run` opens the stream; `joined` resolves when media has let the client in."""
+        self._media = media
+        self._join = join
+        self._send = send
+        self._call: Any = None
+        self._pending: set[str] = set()
+        self._left = False
+        self.joined: asyncio.Future[pb.Joined] = asyncio.get_running_loop().create_future()
+        self.joined.add_done_callback(lambda done: done.cancelled() or done.exception())
+
+    async def run(self) -> None:
+        """Keeps the stream until the client has left.
+
+        Raises: GiaobanError with the reason why media does not want the client (any more).
+        """
+        delay, broken_since = FIRST_DELAY, 0.0
+        try:
+            while not self._left:
+                await self._try_stream()
+                if self._call is not None:  # it was up: begin anew with short delays
+                    delay, broken_since = FIRST_DELAY, 0.0
+                self._break()
+                broken_since = broken_since or time.monotonic()
+                if time.monotonic() - broken_since > GIVE_UP_SECONDS:
+                    raise Unavailable("Media cannot be reached. Try again in a minute.")
+                await asyncio.sleep(delay)
+                delay = min(2 * delay, MAX_DELAY)
+                if self.joined.done():
+                    self._join.resume = True
+                    self._join.offer_sdp = ""
+                    del self._join.streams[:]
+        except GiaobanError as error:
+            if not self.joined.done():
+                self.joined.set_exception(error)
+            raise
+        finally:
+            self._break()
+
+    async def _try_stream(self) -> None:
+        try:
+            await self._stream()
+        except GiaobanError as error:
+            if error.kind not in _AGAIN:
+                raise
+            log.info("media_stream_broken", reason=error.reason)
+
+    async def request(self, message: pb.ConnectRequest, request_id: str = "") -> None:
+        """Passes a client's message on; one with a `request_id` gets a reply in any case."""
+        kind = message.WhichOneof("message")
+        if kind == "view":
+            self._join.view.CopyFrom(message.view)
+        if kind == "leave":
+            self._left = True
+        if request_id:
+            self._pending.add(request_id)
+        call = self._call
+        if call is None:
+            self._fail(request_id)
+            return
+        try:
+            await call.write(message)
+        except (grpc.aio.AioRpcError, asyncio.InvalidStateError, GiaobanError):
+            self._fail(request_id)
+
+    async def _stream(self) -> None:
+        call = self._media.Connect()
+        try:
+            await call.write(pb.ConnectRequest(join=self._join))
+            first: Any = await call.read()
+            if first is grpc.aio.EOF:
+                await call.code()
+                return
+            self._call = call
+            self._on_joined(first.joined)
+            message: Any
+            while (message := await call.read()) is not grpc.aio.EOF:
+                self._on_message(message)
+        except asyncio.InvalidStateError:
+            await call.read()  # the stream ended while it was written to: reading tells why
+        finally:
+            call.cancel()
+
+    def _on_joined(self, joined: pb.Joined) -> None:
+        if not self.joined.done():
+            self.joined.set_result(joined)
+        elif not joined.resumed:
+            self._send({"type": "rejoin", "reason": "the media session could not be taken over"})
+
+    def _on_message(self, message: pb.ConnectResponse) -> None:
+        match message.WhichOneof("message"):
+            case "reply":
+                self._pending.discard(message.reply.request_id)
+                self._send(_reply(message.reply))
+            case "offer":
+                offer = message.offer
+                self._send(
+                    {
+                        "type": "offer",
+                        "negotiation": offer.negotiation,
+                        "sdp": offer.offer_sdp,
+                        "feeds": [
+                            {
+                                "mid": each.mid,
+                                "participant_id": each.participant_id,
+                                "source": word(media_pb2.StreamSource, each.source),
+                            }
+                            for each in offer.feeds
+                        ],
+                        "new_connection": offer.new_connection,
+                    }
+                )
+            case "rejoin":
+                self._send({"type": "rejoin", "reason": message.rejoin.reason})
+
+    def _break(self) -> None:
+        self._call = None
+        for request_id in list(self._pending):
+            self._fail(request_id)
+
+    def _fail(self, request_id: str) -> None:
+        if not request_id:
+            return
+        self._pending.discard(request_id)
+        detail = "Media is being taken over at this moment. Try again."
+        error = {"reason": "MEDIA_LOST", "detail": detail, "metadata": {}}
+        self._send({"type": "reply", "id": request_id, "answer": None, "error": error})
+
+
+def _reply(reply: pb.Reply) -> dict[str, Any]:
+    error = None
+    if reply.HasField("error"):
+        error = {
+            "reason": reply.error.reason,
+            "detail": reply.error.detail,
+            "metadata": dict(reply.error.metadata),
+        }
+    answer = {"sdp": reply.answer_sdp} if reply.answer_sdp else None
+    return {"type": "reply", "id": reply.request_id, "answer": answer, "error": error}

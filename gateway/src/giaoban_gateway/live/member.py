@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What waits to be sent to one client. A slow one is dropped to a fresh snapshot and never delays the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+MAX_WAITING = 64
+"""State messages that wait for one client before they are replaced by a snapshot."""
+
+MAX_DIRECT = 1_000
+"""Replies and offers; a client that leaves so many unread is gone."""
+
+
+class Member:
+    """One client's outbox: direct messages first, then state."""
+
+    def __init__(self, *, press: bool, moderator: bool) -> None:
+        """`press` sees the reduced state, `moderator` the waiting list."""
+        self.press = press
+        self.moderator = moderator
+        self._direct: deque[str] = deque()
+        self._state: deque[str] = deque()
+        self._snapshot: Callable[[Member], str] | None = None
+        self._more = asyncio.Event()
+
+    def send(self, text: str) -> None:
+        """A message to this client alone."""
+        if len(self._direct) < MAX_DIRECT:
+            self._direct.append(text)
+        self._more.set()
+
+    def tell(self, text: str | None, snapshot: Callable[[Member], str] | None = None) -> None:
+        """A message to all; None: nothing of it is for this client."""
+        if text is None:
+            return
+        if len(self._state) >= MAX_WAITING and snapshot is not None:
+            self.refresh(snapshot)
+            return
+        self._state.append(text)
+        self._more.set()
+
+    def refresh(self, snapshot: Callable[[Member], str]) -> None:
+        """Whatever state waits is replaced by a snapshot, made when it can be sent."""
+        self._state.clear()
+        self._snapshot = snapshot
+        self._more.set()
+
+    async def next(self) -> str:
+        """The next message to send."""
+        while True:
+            if self._direct:
+                return self._direct.popleft()
+            if self._snapshot is not None:
+                snapshot, self._snapshot = self._snapshot, None
+                return snapshot(self)
+            if self._state:
+                return self._state.popleft()
+            self._more.clear()
+            await self._more.wait()
+
+    def take_all(self) -> list[str]:
+        """Every direct message that still waits."""
+        waiting = list(self._direct)
+        self._direct.clear()
+        return waiting

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The composition root of the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import uvicorn
+from fastapi import FastAPI
+from giaoban.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+from giaoban.media.v1.media_service_pb2_grpc import MediaServiceStub
+from giaoban.notifications.v1.notifications_service_pb2_grpc import NotificationsServiceStub
+from giaoban.recording.v1.recording_service_pb2_grpc import RecordingServiceStub
+from giaoban.scheduling.v1.scheduling_service_pb2_grpc import SchedulingServiceStub
+from giaoban_kit.config import ConfigError
+from giaoban_kit.events import connect_nats
+from giaoban_kit.grpc_client import channel
+from giaoban_kit.kv import Bucket, ensure_bucket, open_bucket
+from giaoban_kit.run import until_signalled
+from giaoban_kit.service_auth import ServiceIdentity
+from giaoban_kit.telemetry import Readiness, telemetry
+from giaoban_kit.tokens import TokenVerifier, identity_jwks
+
+from giaoban_gateway.app import create_app
+from giaoban_gateway.config import Config
+from giaoban_gateway.limits import Limiter
+from giaoban_gateway.live.hub import Hub
+from giaoban_gateway.services import Services
+from giaoban_gateway.tickets import CONTENT_LIFETIME, Tickets
+
+TICKETS, LIVE = "gateway-tickets", "media-live"
+GRACE_SECONDS = 3
+
+
+async def serve(config: Config) -> None:
+    """Runs a gateway until it is told to stop."""
+    identity, readiness = ServiceIdentity.from_config(config), Readiness()
+    async with AsyncExitStack() as stack:
+        start = stack.enter_async_context
+        await start(telemetry(config, readiness))
+        nats = await start(connect_nats(config))
+        js = nats.jetstream()
+        directory = await start(channel(config.identity_target, identity))
+        services = Services(
+            config=config,
+            identity=IdentityServiceStub(directory),
+            scheduling=SchedulingServiceStub(await start(channel(config.scheduling_target, identity))),
+            media=MediaServiceStub(await start(channel(config.media_target, identity))),
+            recording=RecordingServiceStub(await start(channel(config.recording_target, identity))),
+            notifications=NotificationsServiceStub(
+                await start(channel(config.notifications_target, identity))
+            ),
+            verifier=TokenVerifier(identity_jwks(directory)),
+            tickets=Tickets(await open_bucket(js, TICKETS)),
+            hub=Hub(Bucket(js, LIVE), nats),
+            auth_limit=Limiter(config.auth_requests_per_minute),
+            user_limit=Limiter(config.requests_per_minute),
+        )
+        app = create_app(config)
+        app.state.services = services
+        await start(_http(app, config))
+        readiness.set(True)
+        await until_signalled()
+        readiness.set(False)
+        app.state.stopping = True
+        await services.hub.stop()
+
+
+async def migrate(config: Config) -> None:
+    """Creates the bucket of tickets."""
+    async with connect_nats(config) as nats:
+        await ensure_bucket(nats.jetstream(), TICKETS, ttl=CONTENT_LIFETIME)
+
+
+@asynccontextmanager
+async def _http(app: FastAPI, config: Config) -> AsyncIterator[None]:
+    host, _, port = config.http_listen.rpartition(":")
+    settings = uvicorn.Config(
+        app,
+        host=host,
+        port=int(port),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="websockets-sansio",
+        ws_max_size=64 * 1024,
+        ws_ping_interval=10,
+        ws_ping_timeout=15,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        ssl_certfile=config.tls_cert_file,
+        ssl_keyfile=config.tls_key_file,
+    )
+    server = uvicorn.Server(settings)
+    task = asyncio.create_task(_run(server))
+    try:
+        while not server.started:
+            if task.done():
+                raise ConfigError(
+                    f"GIAOBAN_HTTP_LISTEN: cannot listen on {config.http_listen}. Is the port in use?"
+                )
+            await asyncio.sleep(0.02)
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def _run(server: uvicorn.Server) -> None:
+    # `serve` would install handlers of its own for signals, which `until_signalled` has.
+    await server._serve()  # noqa: SLF001 - the only part of uvicorn's server without signal handling

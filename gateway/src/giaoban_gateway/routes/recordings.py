@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings: control, library, and the composed file with ranges (RFC 9110, section 14)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from fastapi.security.utils import get_authorization_scheme_param
+from giaoban.recording.v1 import recording_pb2
+from giaoban.recording.v1 import recording_service_pb2 as pb
+from giaoban_kit.errors import Precondition
+from giaoban_kit.tokens import acting_as
+
+from giaoban_gateway.auth import Caller, IsCaller, TokenMissing, UsesServices
+from giaoban_gateway.problems import problem
+from giaoban_gateway.schemas.common import Page, PageSize, PageToken, PathId, or_none
+from giaoban_gateway.schemas.recordings import ContentTicket, Recording
+from giaoban_gateway.tickets import CONTENT_LIFETIME
+
+CONTENT = "content"
+
+router = APIRouter(prefix="/v1", tags=["recordings"])
+
+_RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
+
+
+class RecordingNotReady(Precondition):
+    """There is no composed file yet."""
+
+    reason = "RECORDING_NOT_READY"
+
+
+@router.post("/meetings/{meeting_id}/recordings", status_code=201)
+async def start_recording(meeting_id: PathId, uses: UsesServices, _: IsCaller) -> Recording:
+    """Starts recording a running meeting; one that runs is returned as it is."""
+    answer = await uses.recording.StartRecording(pb.StartRecordingRequest(meeting_id=meeting_id))
+    return Recording.of(answer.recording)
+
+
+@router.get("/meetings/{meeting_id}/recordings")
+async def list_meeting_recordings(
+    meeting_id: PathId, uses: UsesServices, _: IsCaller, page_size: PageSize = 50, page_token: PageToken = ""
+) -> Page[Recording]:
+    """Recordings of a meeting."""
+    return await _list(
+        uses, pb.ListRecordingsRequest(meeting_id=meeting_id, page_size=page_size, page_token=page_token)
+    )
+
+
+@router.get("/recordings")
+async def list_recordings(
+    uses: UsesServices, _: IsCaller, page_size: PageSize = 50, page_token: PageToken = ""
+) -> Page[Recording]:
+    """Recordings of the caller's meetings, newest first."""
+    return await _list(uses, pb.ListRecordingsRequest(page_size=page_size, page_token=page_token))
+
+
+@router.get("/recordings/{recording_id}")
+async def get_recording(recording_id: PathId, uses: UsesServices, _: IsCaller) -> Recording:
+    """One recording."""
+    return Recording.of(await _get(uses, recording_id))
+
+
+@router.post("/recordings/{recording_id}:stop")
+async def stop_recording(recording_id: PathId, uses: UsesServices, _: IsCaller) -> Recording:
+    """Stops capturing."""
+    answer = await uses.recording.StopRecording(pb.StopRecordingRequest(recording_id=recording_id))
+    return Recording.of(answer.recording)
+
+
+@router.post("/recordings/{recording_id}:retry")
+async def retry_recording(recording_id: PathId, uses: UsesServices, _: IsCaller) -> Recording:
+    """Composes again after a failure."""
+    answer = await uses.recording.RetryRecording(pb.RetryRecordingRequest(recording_id=recording_id))
+    return Recording.of(answer.recording)
+
+
+@router.post("/recordings/{recording_id}/content-tickets", status_code=201)
+async def create_content_ticket(recording_id: PathId, uses: UsesServices, caller: IsCaller) -> ContentTicket:
+    """An address of the file that works without a header for ten minutes."""
+    _ready(await _get(uses, recording_id))
+    ticket, expires_at = await uses.tickets.issue(
+        CONTENT, recording_id, caller.principal, caller.token, CONTENT_LIFETIME
+    )
+    return ContentTicket(url=f"/v1/recordings/{recording_id}/content?ticket={ticket}", expires_at=expires_at)
+
+
+@router.get(
+    "/recordings/{recording_id}/content",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"video/mp4": {}}}, 206: {"content": {"video/mp4": {}}}},
+)
+async def get_content(
+    recording_id: PathId,
+    request: Request,
+    uses: UsesServices,
+    ticket: Annotated[str, Query(max_length=128)] = "",
+    range_header: Annotated[str, Header(alias="Range", max_length=64)] = "",
+) -> Response:
+    """The composed file, whole or a range of it; by bearer token or ticket."""
+    caller = await _content_caller(request, uses, recording_id, ticket)
+    with acting_as(caller.principal, caller.token):
+        recording = await _get(uses, recording_id)
+    _ready(recording)
+    size = recording.size_bytes
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Cache-Control": "private, no-store",
+        "ETag": f'"{recording.sha256}"',
+    }
+    span = _span(range_header, size)
+    if span is None:
+        refused = problem(416, "RANGE_INVALID", f"The file has {size} bytes; ask for a range within.")
+        refused.headers["Content-Range"] = f"bytes */{size}"
+        return refused
+    first, last = span
+    headers["Content-Length"] = str(last - first + 1)
+    status = 200
+    if range_header:
+        status, headers["Content-Range"] = 206, f"bytes {first}-{last}/{size}"
+    body = _content(uses, caller, recording_id, first, last - first + 1)
+    return StreamingResponse(body, status, headers, media_type=recording.media_type)
+
+
+async def _content_caller(request: Request, uses: UsesServices, recording_id: str, ticket: str) -> Caller:
+    if ticket:
+        held = await uses.tickets.look(ticket, CONTENT, recording_id)
+        return Caller(held.principal, held.token)
+    scheme, token = get_authorization_scheme_param(request.headers.get("authorization"))
+    if scheme.lower() != "bearer" or not token:
+        raise TokenMissing("Sign in first, or use the address from content-tickets.")
+    return Caller(await uses.verifier.verify(token), token)
+
+
+async def _content(
+    uses: UsesServices, caller: Caller, recording_id: str, offset: int, length: int
+) -> AsyncIterator[bytes]:
+    with acting_as(caller.principal, caller.token):
+        call = uses.recording.ReadContent(
+            pb.ReadContentRequest(recording_id=recording_id, offset=offset, length=length)
+        )
+    async for part in call:
+        yield part.data
+
+
+def _span(header: str, size: int) -> tuple[int, int] | None:
+    """First and last byte of a range; None when it cannot be satisfied. Other units are ignored."""
+    found = _RANGE.fullmatch(header.strip())
+    if not header or found is None:
+        return 0, size - 1
+    start, end = found.groups()
+    if not start:
+        return (max(0, size - int(end)), size - 1) if end and int(end) else None
+    first, last = int(start), min(int(end) if end else size - 1, size - 1)
+    return (first, last) if first <= last else None
+
+
+def _ready(recording: recording_pb2.Recording) -> None:
+    if recording.state != recording_pb2.RECORDING_STATE_READY:
+        raise RecordingNotReady("The recording is not composed yet. Its state tells how far it is.")
+
+
+async def _get(uses: UsesServices, recording_id: str) -> recording_pb2.Recording:
+    return (await uses.recording.GetRecording(pb.GetRecordingRequest(recording_id=recording_id))).recording
+
+
+async def _list(uses: UsesServices, request: pb.ListRecordingsRequest) -> Page[Recording]:
+    answer = await uses.recording.ListRecordings(request)
+    return Page(
+        items=[Recording.of(each) for each in answer.recordings],
+        next_page_token=or_none(answer.next_page_token),
+    )

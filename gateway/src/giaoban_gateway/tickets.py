@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Single-use tickets: what opens a WebSocket or plays a recording without a header.
+
+A ticket is 256 random bits; only its SHA-256 is a key of the bucket, which forgets it after its time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+from giaoban_kit.errors import Unauthenticated
+from giaoban_kit.kv import Bucket
+from giaoban_kit.tokens import Principal
+
+CONNECT_LIFETIME = timedelta(seconds=30)
+CONTENT_LIFETIME = timedelta(minutes=10)
+MAX_TICKET_CHARACTERS = 128
+
+
+class TicketInvalid(Unauthenticated):
+    """The ticket is unknown, used, expired or for something else."""
+
+    reason = "TICKET_INVALID"
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a ticket stands for: whose token, for what."""
+
+    purpose: str
+    subject: str
+    token: str
+    principal: Principal
+
+
+class Tickets:
+    """The bucket of tickets."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        """`bucket` belongs to the gateway alone."""
+        self._bucket = bucket
+
+    async def issue(
+        self, purpose: str, subject: str, principal: Principal, token: str, lifetime: timedelta
+    ) -> tuple[str, datetime]:
+        """A new ticket and when it expires."""
+        ticket = secrets.token_urlsafe(32)
+        held = {"purpose": purpose, "subject": subject, "token": token, "principal": asdict(principal)}
+        await self._bucket.create(_key(ticket), json.dumps(held).encode(), ttl=lifetime)
+        return ticket, datetime.now(UTC) + lifetime
+
+    async def use_once(self, ticket: str, purpose: str, subject: str) -> Held:
+        """What the ticket stands for; it is gone with this. Raises `TicketInvalid`."""
+        return _held(await self._bucket.take(_key(ticket)), purpose, subject)
+
+    async def look(self, ticket: str, purpose: str, subject: str) -> Held:
+        """What the ticket stands for; it stays until it expires. Raises `TicketInvalid`."""
+        entry = await self._bucket.get(_key(ticket))
+        return _held(entry.value if entry else None, purpose, subject)
+
+
+def _key(ticket: str) -> str:
+    return hashlib.sha256(ticket[:MAX_TICKET_CHARACTERS].encode()).hexdigest()
+
+
+def _held(data: bytes | None, purpose: str, subject: str) -> Held:
+    if data is not None:
+        fields = json.loads(data)
+        held = Held(fields["purpose"], fields["subject"], fields["token"], Principal(**fields["principal"]))
+        if held.purpose == purpose and held.subject == subject:
+            return held
+    raise TicketInvalid("The ticket is used up or expired. Ask for a new one.")
