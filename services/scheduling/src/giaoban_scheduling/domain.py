@@ -195,7 +195,8 @@ class Admission:
     state: AdmissionState
     requested_at: datetime
     participant_id: str
-    decided_by: str | None = None  # None: by appointment, or not decided yet
+    decision: AdmissionState | None = None  # by a person; it stands whatever appointments come and go
+    decided_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +317,7 @@ class AdmissionFacts:
     same_organisation: bool
     role: Role | None  # by appointment
     previous: AdmissionState | None  # of this party in this meeting
-    decided: bool  # whether the previous state was decided by a person
+    decision: AdmissionState | None  # ADMITTED or REFUSED by a person, whatever the state since
     admitted: int  # parties admitted now
     waiting: int
     participant_limit: int
@@ -330,11 +331,10 @@ def decide_admission(facts: AdmissionFacts) -> Outcome:
     closed = _closed(facts)
     if closed is not None:
         return closed
-    decision = facts.previous if facts.decided else None
-    if facts.role is not None or decision is AdmissionState.ADMITTED:
+    if facts.role is not None or facts.decision is AdmissionState.ADMITTED:
         full = facts.previous is not AdmissionState.ADMITTED and facts.admitted >= facts.participant_limit
         return Outcome.PARTICIPANTS_FULL if full else Outcome.ADMITTED
-    if decision is AdmissionState.REFUSED:
+    if facts.decision is AdmissionState.REFUSED:
         return Outcome.REFUSED
     full = facts.previous is not AdmissionState.WAITING and facts.waiting >= WAITING_LIMIT
     return Outcome.WAITING_FULL if full else Outcome.WAITING

@@ -134,7 +134,7 @@ class Entry:
                 admitted = (await records.admissions.counts(meeting.id)).get(AdmissionState.ADMITTED, 0)
                 if admitted >= self._participant_limit:
                     raise ParticipantLimitReached(self._participant_limit)
-            decided = replace(admission, state=wanted, decided_by=caller.ref.id)
+            decided = replace(admission, state=wanted, decision=wanted, decided_by=caller.ref.id)
             await records.admissions.put(decided)
             await records.news.admission_decided(decided)
         return decided
@@ -194,7 +194,7 @@ class Entry:
             same_organisation=meeting.organisation_id == caller.organisation_id,
             role=role,
             previous=previous.state if previous else None,
-            decided=previous is not None and previous.decided_by is not None,
+            decision=previous.decision if previous else None,
             admitted=counts.get(AdmissionState.ADMITTED, 0),
             waiting=counts.get(AdmissionState.WAITING, 0),
             participant_limit=self._participant_limit,

@@ -128,6 +128,7 @@ class AdmissionRow(Base, table=True):
     state: str
     requested_at: datetime = moment()
     participant_id: str = Field(unique=True)
+    decision: str | None
     decided_by: str | None
 
 

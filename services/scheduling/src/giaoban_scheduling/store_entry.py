@@ -54,6 +54,7 @@ class SqlAdmissions:
             state=admission.state.value,
             requested_at=admission.requested_at,
             participant_id=admission.participant_id,
+            decision=admission.decision.value if admission.decision else None,
             decided_by=admission.decided_by,
             **party_values(admission.party),
         )
@@ -89,6 +90,7 @@ def _admission(row: AdmissionRow) -> Admission:
         AdmissionState(row.state),
         row.requested_at,
         row.participant_id,
+        AdmissionState(row.decision) if row.decision else None,
         row.decided_by,
     )
 

@@ -70,7 +70,9 @@ class House:
 
 
 def _city() -> Entry:
-    def user(name: str, unit: str, display: str, *roles: tuple[str, int]) -> Entry.UserEntry:
+    def user(
+        name: str, unit: str, display: str, *roles: tuple[str, people.Role.ValueType]
+    ) -> Entry.UserEntry:
         return Entry.UserEntry(
             username=name,
             unit_code=unit,

@@ -109,6 +109,7 @@ def upgrade() -> None:
         _text("state"),
         _time("requested_at"),
         _text("participant_id"),
+        _text("decision", nullable=True),
         _text("decided_by", nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_admission")),
         _of_meeting("admission"),
