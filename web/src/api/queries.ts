@@ -200,11 +200,8 @@ export function meetingRecordingsQuery(id: string) {
   return queryOptions({
     queryKey: ["meeting-recordings", id],
     queryFn: async () =>
-      (
-        await unwrap<{ items: Recording[] }>(
-          api.GET("/v1/meetings/{meeting_id}/recordings", meetingPath(id)),
-        )
-      ).items,
+      (await unwrap<{ items: Recording[] }>(api.GET("/v1/meetings/{meeting_id}/recordings", meetingPath(id))))
+        .items,
     refetchInterval: (query) => (query.state.data?.some(isMoving) ? RECORDING_INTERVAL_MS : false),
   });
 }

@@ -40,7 +40,8 @@ export const en: Messages = {
     submitting: "Signing in…",
     required: "Please fill this in.",
     wrong: "Organisation code, user name or password is wrong.",
-    wrong_remedy: "Check your Vietnamese input method and Caps Lock, then try again. Forgotten password: ask your unit's administrator.",
+    wrong_remedy:
+      "Check your Vietnamese input method and Caps Lock, then try again. Forgotten password: ask your unit's administrator.",
     locked: "The account is locked for a while after several wrong attempts.",
     locked_until: "You can try again at {{time}} (in {{left}}).",
     expired: "Your session has expired. Please sign in again.",
@@ -107,7 +108,6 @@ export const en: Messages = {
     description: "Description",
     invited: "Invited",
     invited_count: "{{count}} invited",
-    other_parties: "Others invited",
     attendance: "Roll call",
     attendance_none: "Nobody has come in yet.",
     present: "Present",
@@ -179,11 +179,11 @@ export const en: Messages = {
       ready: "Ready",
       failed: "Failed",
     },
-    play: "Play the recording",
-    open: "Open",
     progress: "{{percent}}% composed",
-    composing_detail: "The recording is being composed into one file. This page follows by itself; you may leave and come back.",
-    capturing_detail: "The meeting is being recorded. It can be played once recording has stopped and composing is done.",
+    composing_detail:
+      "The recording is being composed into one file. This page follows by itself; you may leave and come back.",
+    capturing_detail:
+      "The meeting is being recorded. It can be played once recording has stopped and composing is done.",
     shipping_detail: "The recorded data is moving to storage ({{size}} there).",
     failed_detail: "The raw data is still in storage. Composing can be tried again.",
     retry: "Compose again",
@@ -227,14 +227,16 @@ export const en: Messages = {
     device_default: "Default",
     problem: {
       camera: {
-        denied: "The browser does not allow the camera. Press the lock beside the address, allow the camera, then try again.",
+        denied:
+          "The browser does not allow the camera. Press the lock beside the address, allow the camera, then try again.",
         missing: "No camera found. Plug one in and try again, or join without a picture.",
         busy: "Another application is using the camera. Close it and try again.",
         insecure: "Browsers allow the camera on https addresses only. Open this page with https.",
         unknown: "The camera could not be opened. Unplug it, plug it in, and try again.",
       },
       microphone: {
-        denied: "The browser does not allow the microphone. Press the lock beside the address, allow the microphone, then try again.",
+        denied:
+          "The browser does not allow the microphone. Press the lock beside the address, allow the microphone, then try again.",
         missing: "No microphone found. Plug one in and try again, or join only to listen.",
         busy: "Another application is using the microphone. Close it and try again.",
         insecure: "Browsers allow the microphone on https addresses only. Open this page with https.",
@@ -245,7 +247,8 @@ export const en: Messages = {
   room: {
     connecting: "Joining…",
     waiting: "Waiting to be admitted",
-    waiting_detail: "You are not on the list of the invited. The chair and the secretary see your request; keep this page open.",
+    waiting_detail:
+      "You are not on the list of the invited. The chair and the secretary see your request; keep this page open.",
     reconnecting: "Connection lost, coming back…",
     reconnecting_detail: "Your place is kept. There is nothing to press.",
     elapsed: "Running for {{time}}",
@@ -278,11 +281,9 @@ export const en: Messages = {
     record_start: "Start recording",
     record_stop: "Stop recording",
     mute_all: "Mute all",
-    mute_all_done: "Everyone is muted",
     end_call: "End the call to the site",
     stage_auto: "Automatic main screen",
     chair_acts: "Run the meeting",
-    fullscreen: "Full screen",
     back_to_meeting: "To the meeting's page",
     join_again: "Join again",
     act_failed: "That did not work: {{detail}}",
@@ -290,8 +291,6 @@ export const en: Messages = {
     panels: "Side panel",
     panel_open: "Open the side panel",
     panel_close: "Close the side panel",
-    devices: "Choose devices",
-    rejoining: "Moving to another media server…",
   },
   mic: {
     button: "Microphone",
@@ -356,7 +355,6 @@ export const en: Messages = {
     speaking: "Talking",
     muted: "Muted",
     microphone_off: "Microphone off",
-    camera_off: "Camera off",
     acts: "Acts for {{name}}",
     call: "Call this site",
     call_named: "Call this site: {{name}}",

@@ -38,7 +38,8 @@ export const vi = {
     submitting: "Đang đăng nhập…",
     required: "Hãy điền ô này.",
     wrong: "Mã tổ chức, tên đăng nhập hoặc mật khẩu không đúng.",
-    wrong_remedy: "Kiểm tra chế độ gõ tiếng Việt và phím Caps Lock rồi thử lại. Quên mật khẩu: liên hệ bộ phận quản trị của đơn vị.",
+    wrong_remedy:
+      "Kiểm tra chế độ gõ tiếng Việt và phím Caps Lock rồi thử lại. Quên mật khẩu: liên hệ bộ phận quản trị của đơn vị.",
     locked: "Tài khoản tạm khóa vì nhập sai nhiều lần.",
     locked_until: "Có thể thử lại lúc {{time}} (còn {{left}}).",
     expired: "Phiên làm việc đã hết hạn. Hãy đăng nhập lại.",
@@ -105,7 +106,6 @@ export const vi = {
     description: "Nội dung",
     invited: "Thành phần",
     invited_count: "{{count}} thành phần được mời",
-    other_parties: "Thành phần khác",
     attendance: "Điểm danh",
     attendance_none: "Chưa có ai vào họp.",
     present: "Có mặt",
@@ -177,10 +177,9 @@ export const vi = {
       ready: "Xem được",
       failed: "Không dựng được",
     },
-    play: "Xem bản ghi",
-    open: "Mở",
     progress: "Đã dựng {{percent}}%",
-    composing_detail: "Bản ghi đang được dựng thành một tệp. Trang này tự cập nhật; có thể rời đi rồi quay lại.",
+    composing_detail:
+      "Bản ghi đang được dựng thành một tệp. Trang này tự cập nhật; có thể rời đi rồi quay lại.",
     capturing_detail: "Cuộc họp đang được ghi. Bản ghi sẽ xem được sau khi dừng ghi và dựng xong.",
     shipping_detail: "Dữ liệu ghi đang được chuyển về kho ({{size}} đã về).",
     failed_detail: "Dữ liệu gốc vẫn còn trong kho. Có thể dựng lại.",
@@ -225,14 +224,16 @@ export const vi = {
     device_default: "Mặc định",
     problem: {
       camera: {
-        denied: "Trình duyệt chưa cho phép dùng camera. Bấm biểu tượng ổ khóa cạnh địa chỉ trang, chọn “Cho phép” ở mục Camera, rồi bấm Thử lại.",
+        denied:
+          "Trình duyệt chưa cho phép dùng camera. Bấm biểu tượng ổ khóa cạnh địa chỉ trang, chọn “Cho phép” ở mục Camera, rồi bấm Thử lại.",
         missing: "Không thấy camera nào. Cắm camera rồi bấm Thử lại, hoặc vào họp không có hình.",
         busy: "Camera đang được ứng dụng khác sử dụng. Đóng ứng dụng đó rồi bấm Thử lại.",
         insecure: "Trình duyệt chỉ cho dùng camera trên địa chỉ https. Mở lại trang bằng địa chỉ https.",
         unknown: "Không mở được camera. Rút ra cắm lại rồi bấm Thử lại.",
       },
       microphone: {
-        denied: "Trình duyệt chưa cho phép dùng micrô. Bấm biểu tượng ổ khóa cạnh địa chỉ trang, chọn “Cho phép” ở mục Micrô, rồi bấm Thử lại.",
+        denied:
+          "Trình duyệt chưa cho phép dùng micrô. Bấm biểu tượng ổ khóa cạnh địa chỉ trang, chọn “Cho phép” ở mục Micrô, rồi bấm Thử lại.",
         missing: "Không thấy micrô nào. Cắm micrô rồi bấm Thử lại, hoặc vào họp chỉ để nghe.",
         busy: "Micrô đang được ứng dụng khác sử dụng. Đóng ứng dụng đó rồi bấm Thử lại.",
         insecure: "Trình duyệt chỉ cho dùng micrô trên địa chỉ https. Mở lại trang bằng địa chỉ https.",
@@ -243,12 +244,18 @@ export const vi = {
   room: {
     connecting: "Đang vào họp…",
     waiting: "Đang chờ chủ tọa cho vào",
-    waiting_detail: "Bạn không có tên trong thành phần được mời. Chủ tọa và thư ký đã thấy yêu cầu của bạn; hãy giữ trang này mở.",
+    waiting_detail:
+      "Bạn không có tên trong thành phần được mời. Chủ tọa và thư ký đã thấy yêu cầu của bạn; hãy giữ trang này mở.",
     reconnecting: "Mất kết nối, đang nối lại…",
     reconnecting_detail: "Chỗ của bạn được giữ nguyên. Không cần bấm gì.",
     elapsed: "Đã họp {{time}}",
     recording: "Đang ghi",
-    line: { good: "Đường truyền tốt", fair: "Đường truyền trung bình", poor: "Đường truyền yếu", unknown: "Đang đo đường truyền" },
+    line: {
+      good: "Đường truyền tốt",
+      fair: "Đường truyền trung bình",
+      poor: "Đường truyền yếu",
+      unknown: "Đang đo đường truyền",
+    },
     stage: "Màn hình chính",
     stage_empty: "Chưa có hình trên màn hình chính",
     stage_no_camera: "Không có hình",
@@ -267,7 +274,8 @@ export const vi = {
     unblock_detail: "Trình duyệt đang chặn âm thanh cuộc họp.",
     leave_detail: "Cuộc họp vẫn tiếp tục. Bạn có thể vào lại khi cuộc họp chưa kết thúc.",
     leave_confirm: "Rời cuộc họp?",
-    leave_chair: "Cuộc họp vẫn tiếp tục khi bạn rời đi. Muốn kết thúc cho mọi người, chọn “Kết thúc cuộc họp”.",
+    leave_chair:
+      "Cuộc họp vẫn tiếp tục khi bạn rời đi. Muốn kết thúc cho mọi người, chọn “Kết thúc cuộc họp”.",
     leave_short: "Rời họp",
     stay: "Ở lại",
     end: "Kết thúc cuộc họp",
@@ -276,11 +284,9 @@ export const vi = {
     record_start: "Bắt đầu ghi",
     record_stop: "Dừng ghi",
     mute_all: "Tắt mic tất cả",
-    mute_all_done: "Đã tắt mic tất cả",
     end_call: "Thôi mời điểm cầu",
     stage_auto: "Màn hình chính tự động",
     chair_acts: "Điều hành",
-    fullscreen: "Toàn màn hình",
     back_to_meeting: "Về trang cuộc họp",
     join_again: "Vào lại",
     act_failed: "Chưa thực hiện được: {{detail}}",
@@ -288,8 +294,6 @@ export const vi = {
     panels: "Bảng bên",
     panel_open: "Mở bảng bên",
     panel_close: "Đóng bảng bên",
-    devices: "Chọn thiết bị",
-    rejoining: "Đang chuyển sang máy chủ media khác…",
   },
   mic: {
     button: "Micrô",
@@ -354,7 +358,6 @@ export const vi = {
     speaking: "Đang nói",
     muted: "Bị tắt mic",
     microphone_off: "Tắt mic",
-    camera_off: "Tắt camera",
     acts: "Điều hành {{name}}",
     call: "Mời điểm cầu",
     call_named: "Mời điểm cầu: {{name}}",
@@ -385,7 +388,7 @@ export const vi = {
   },
   announce: {
     speaking: "{{name}} đang phát biểu",
-    called: "Đã mời điểm cầu {{name}} phát biểu",
+    called: "Đã mời {{name}} phát biểu",
     you_called: "Chủ tọa mời bạn phát biểu",
     you_granted: "Bạn có quyền phát biểu",
     you_returned: "Bạn không còn quyền phát biểu",

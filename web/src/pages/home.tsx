@@ -78,7 +78,8 @@ function MeetingList({
   none: string;
   prominent?: boolean;
 }) {
-  if (query.error && !query.data) return <ProblemBox error={query.error} onRetry={() => void query.refetch()} />;
+  if (query.error && !query.data)
+    return <ProblemBox error={query.error} onRetry={() => void query.refetch()} />;
   if (!query.data) return <Loading />;
   if (query.data.length === 0) return <Empty>{none}</Empty>;
   const sorted = [...query.data].sort((a, b) => {
@@ -113,9 +114,9 @@ function MeetingCard({ meeting }: { meeting: Meeting }) {
           <Badge tone={STATUS_TONE[meeting.status]}>{t(`meeting.status.${meeting.status}`)}</Badge>
           {meeting.my_role && <span className="role">{t(`role.${meeting.my_role}`)}</span>}
         </div>
-        <h3>
+        <h2>
           <Link to={`/meetings/${meeting.id}`}>{meeting.title}</Link>
-        </h3>
+        </h2>
         <p className="sub">
           {meeting.unit_name} · {t("meeting.invited_count", { count: meeting.appointments.length })}
         </p>

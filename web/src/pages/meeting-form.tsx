@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Create or edit a meeting. What is typed stays whatever the server says; its field errors stand at the fields.
 
-import { CalendarDate, parseDate, parseTime, type Time } from "@internationalized/date";
+import type { CalendarDate } from "@internationalized/date";
+import { parseDate, parseTime, type Time } from "@internationalized/date";
 import { useQuery } from "@tanstack/react-query";
 import { Calendar as CalendarIcon, X } from "lucide-react";
 import { DateTime } from "luxon";
@@ -89,7 +90,9 @@ export function MeetingFormPage() {
 function MeetingForm({ me, units, meeting }: { me: Me; units: Unit[]; meeting: Meeting | null }) {
   const { t } = useTranslation();
   const navigate = useNavigate();
-  const convening = units.filter((each) => each.id === meeting?.unit_id || mayIn(me, "convene", each.id, units));
+  const convening = units.filter(
+    (each) => each.id === meeting?.unit_id || mayIn(me, "convene", each.id, units),
+  );
   const [values, setValues] = useState<Values>(() => startValues(meeting, convening));
   const [errors, setErrors] = useState<Errors>({});
   const [failure, setFailure] = useState<unknown>(null);
@@ -99,7 +102,11 @@ function MeetingForm({ me, units, meeting }: { me: Me; units: Unit[]; meeting: M
 
   const set = <K extends keyof Values>(field: K, value: Values[K]) => {
     setValues((before) => ({ ...before, [field]: value }));
-    setErrors((before) => ({ ...before, [field]: undefined, ...(field === "invited" ? { chair: undefined } : {}) }));
+    setErrors((before) => ({
+      ...before,
+      [field]: undefined,
+      ...(field === "invited" ? { chair: undefined } : {}),
+    }));
   };
 
   if (convening.length === 0) {
@@ -123,6 +130,7 @@ function MeetingForm({ me, units, meeting }: { me: Me; units: Unit[]; meeting: M
     );
 
   const submit = async () => {
+    if (busy) return;
     const found: Errors = {};
     const minutes = Number(values.minutes);
     if (!values.title.trim()) found.title = t("form.required");
@@ -137,7 +145,9 @@ function MeetingForm({ me, units, meeting }: { me: Me; units: Unit[]; meeting: M
     if (Object.values(found).some(Boolean)) return;
     setBusy(true);
     try {
-      const saved = meeting ? await updateMeeting(meeting, draft) : await createMeeting(draft, idempotencyKey);
+      const saved = meeting
+        ? await updateMeeting(meeting, draft)
+        : await createMeeting(draft, idempotencyKey);
       await queryClient.invalidateQueries();
       void navigate(`/meetings/${saved.id}`);
     } catch (error) {
@@ -214,6 +224,7 @@ function MeetingForm({ me, units, meeting }: { me: Me; units: Unit[]; meeting: M
             <TimeField
               className="field"
               hourCycle={24}
+              shouldForceLeadingZeros
               value={values.time}
               onChange={(value) => value && set("time", value as Time)}
               isInvalid={Boolean(errors.time)}
@@ -284,7 +295,9 @@ function MeetingForm({ me, units, meeting }: { me: Me; units: Unit[]; meeting: M
                     onChange={(role) =>
                       set(
                         "invited",
-                        values.invited.map((other) => (other === each ? { ...each, role: role as Role } : other)),
+                        values.invited.map((other) =>
+                          other === each ? { ...each, role: role as Role } : other,
+                        ),
                       )
                     }
                   />
@@ -296,7 +309,7 @@ function MeetingForm({ me, units, meeting }: { me: Me; units: Unit[]; meeting: M
 
         <div className="form-acts">
           <Button onPress={() => void navigate(-1)}>{t("app.cancel")}</Button>
-          <Button tone="primary" type="submit" isPending={busy}>
+          <Button tone="primary" type="submit">
             {busy ? t("form.submitting") : meeting ? t("form.submit_edit") : t("form.submit_create")}
           </Button>
         </div>

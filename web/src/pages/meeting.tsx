@@ -21,14 +21,7 @@ import { formatDateTime, formatDay, formatSpan, formatTime, zoneLabel } from "..
 import { STATUS_TONE } from "./home";
 import { RecordingList } from "./recordings";
 
-const ROLE_ORDER: Appointment["role"][] = [
-  "chair",
-  "secretary",
-  "operator",
-  "delegate",
-  "observer",
-  "press",
-];
+const ROLE_ORDER: Appointment["role"][] = ["chair", "secretary", "operator", "delegate", "observer", "press"];
 
 export function MeetingPage() {
   const { id = "" } = useParams();
@@ -160,7 +153,9 @@ function MeetingDetails({ meeting }: { meeting: Meeting }) {
 function Invited({ appointments }: { appointments: Appointment[] }) {
   const { t } = useTranslation();
   return (
-    <ul className="parties">
+    // A list that scrolls must be reachable by key.
+    // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
+    <ul className="parties" tabIndex={0} aria-label={t("meeting.invited")}>
       {ROLE_ORDER.flatMap((role) => appointments.filter((each) => each.role === role)).map((each) => (
         <li key={each.id}>
           <span>

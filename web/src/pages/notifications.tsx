@@ -50,7 +50,10 @@ export function NotificationsPage() {
             </div>
             <p className="prose">{each.body}</p>
             {each.meeting_id && (
-              <Link to={`/meetings/${each.meeting_id}`} onClick={() => !each.read_time && read.mutate(each.id)}>
+              <Link
+                to={`/meetings/${each.meeting_id}`}
+                onClick={() => !each.read_time && read.mutate(each.id)}
+              >
                 {t("notification.open")}
               </Link>
             )}

@@ -48,6 +48,8 @@ export function PartySearch({
 }) {
   const { t } = useTranslation();
   const [text, setText] = useState("");
+  // A fresh combo box after each choice: emptied by hand it would open its list again.
+  const [chosenCount, setChosenCount] = useState(0);
   const typed = useSettled(text.trim(), TYPING_PAUSE_MS);
   const asks = (kind: Party["kind"]) => kinds.includes(kind);
   const sites = useQuery({ ...searchQuery("site", typed), enabled: asks("site") });
@@ -72,19 +74,22 @@ export function PartySearch({
 
   return (
     <ComboBox
+      key={chosenCount}
       className="field"
+      // eslint-disable-next-line jsx-a11y/no-autofocus -- keeps the focus where it was, so that one can go on inviting
+      autoFocus={chosenCount > 0}
       items={options}
       inputValue={text}
       onInputChange={setText}
       selectedKey={null}
       allowsEmptyCollection
-      menuTrigger="focus"
       isInvalid={Boolean(error)}
       onSelectionChange={(key) => {
         const chosen = options.find((each) => each.key === key);
         if (!chosen) return;
         onChoose(chosen);
         setText("");
+        setChosenCount(chosenCount + 1);
       }}
     >
       <Label>{label}</Label>

@@ -29,7 +29,9 @@ export function RecordingPage() {
 
 function RecordingDetails({ recording }: { recording: Recording }) {
   const { t, i18n } = useTranslation();
-  const refresh = { onSettled: () => queryClient.invalidateQueries({ queryKey: ["recording", recording.id] }) };
+  const refresh = {
+    onSettled: () => queryClient.invalidateQueries({ queryKey: ["recording", recording.id] }),
+  };
   const retry = useMutation({ mutationFn: () => retryRecording(recording.id), ...refresh });
   const stop = useMutation({ mutationFn: () => stopRecording(recording.id), ...refresh });
   const bytes = (value: number | null | undefined) => formatBytes(value ?? 0, i18n.language);
@@ -53,7 +55,7 @@ function RecordingDetails({ recording }: { recording: Recording }) {
       {recording.state === "capturing" && (
         <section className="panel">
           <p>{t("recording.capturing_detail")}</p>
-          <Button onPress={() => stop.mutate()} isPending={stop.isPending}>
+          <Button onPress={() => stop.mutate()} isDisabled={stop.isPending}>
             {t("recording.stop")}
           </Button>
           {stop.error && <ProblemBox error={stop.error} />}
@@ -74,7 +76,7 @@ function RecordingDetails({ recording }: { recording: Recording }) {
         <section className="panel">
           <p>{recording.failure}</p>
           <p>{t("recording.failed_detail")}</p>
-          <Button tone="primary" onPress={() => retry.mutate()} isPending={retry.isPending}>
+          <Button tone="primary" onPress={() => retry.mutate()} isDisabled={retry.isPending}>
             {t("recording.retry")}
           </Button>
           {retry.error && <ProblemBox error={retry.error} />}

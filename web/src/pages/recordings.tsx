@@ -26,7 +26,9 @@ export function RecordingsPage() {
       <div className="page-head">
         <h1>{t("recording.title")}</h1>
       </div>
-      {recordings.error && !items && <ProblemBox error={recordings.error} onRetry={() => void recordings.refetch()} />}
+      {recordings.error && !items && (
+        <ProblemBox error={recordings.error} onRetry={() => void recordings.refetch()} />
+      )}
       {recordings.isPending && <Loading />}
       {items?.length === 0 && <Empty>{t("recording.none")}</Empty>}
       {items && items.length > 0 && <RecordingList recordings={items} />}
@@ -49,12 +51,8 @@ export function RecordingList({ recordings }: { recordings: Recording[] }) {
               {t("recording.recorded_at")} {formatDateTime(each.start_time, browserZone())}
             </small>
           </span>
-          <span className="number">
-            {each.duration_seconds ? formatClock(each.duration_seconds) : ""}
-          </span>
-          <span className="number">
-            {each.size_bytes ? formatBytes(each.size_bytes, i18n.language) : ""}
-          </span>
+          <span className="number">{each.duration_seconds ? formatClock(each.duration_seconds) : ""}</span>
+          <span className="number">{each.size_bytes ? formatBytes(each.size_bytes, i18n.language) : ""}</span>
           <Badge tone={RECORDING_TONE[each.state]}>
             {t(`recording.state.${each.state}`)}
             {each.state === "composing" && ` ${each.progress_percent ?? 0}%`}

@@ -40,6 +40,7 @@ export function SignInPage() {
   const set = (field: keyof Credentials) => (value: string) => setValues({ ...values, [field]: value });
 
   const submit = async () => {
+    if (busy) return;
     setTried(true);
     setFailure(null);
     if (FIELDS.some((field) => !values[field].trim())) return;
@@ -114,7 +115,7 @@ export function SignInPage() {
               </ToggleButton>
             }
           />
-          <Button tone="primary" type="submit" isPending={busy} className="wide">
+          <Button tone="primary" type="submit" className="wide">
             {busy ? t("sign_in.submitting") : t("sign_in.submit")}
           </Button>
         </Form>
@@ -130,7 +131,9 @@ function SignInFailure({ error, lockedUntil }: { error: unknown; lockedUntil: nu
   if (error instanceof ApiError && lockedUntil !== null && lockedUntil > now) {
     return (
       <div className="problem" role="alert">
-        <strong>{t(error.problem.reason === "RATE_LIMITED" ? "problem.rate_limited" : "sign_in.locked")}</strong>
+        <strong>
+          {t(error.problem.reason === "RATE_LIMITED" ? "problem.rate_limited" : "sign_in.locked")}
+        </strong>
         <p>
           {t("sign_in.locked_until", {
             time: formatTime(new Date(lockedUntil).toISOString(), browserZone()),

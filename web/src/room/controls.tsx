@@ -50,11 +50,9 @@ export function useActs() {
     holds,
     place,
     recording,
-    microphone: () =>
-      attempt(() => devices.switchMicrophone(!devices.store.getState().microphone.on)),
+    microphone: () => attempt(() => devices.switchMicrophone(!devices.store.getState().microphone.on)),
     camera: () => attempt(() => devices.switchCamera(!devices.store.getState().camera.on)),
-    hand: () =>
-      command({ act: holds ? "return_floor" : place > 0 ? "lower_hand" : "raise_hand" }),
+    hand: () => command({ act: holds ? "return_floor" : place > 0 ? "lower_hand" : "raise_hand" }),
     share: () => {
       if (devices.store.getState().screen) devices.closeScreen();
       else attempt(() => devices.openScreen());
@@ -80,6 +78,7 @@ export function Controls() {
   const acts = useActs();
   const [asking, setAsking] = useState<"leave" | "end" | null>(null);
   const speaker = maySpeak(role);
+  const cameraWord = t(camera.track ? "camera.on" : camera.problem ? "camera.none" : "camera.off");
 
   return (
     <footer className="controls">
@@ -87,17 +86,19 @@ export function Controls() {
         <>
           <Control
             tone={mic === "on" ? "on" : mic === "waiting" ? "waiting" : "off"}
-            icon={mic === "on" || mic === "waiting" ? <Mic aria-hidden="true" /> : <MicOff aria-hidden="true" />}
+            icon={
+              mic === "on" || mic === "waiting" ? <Mic aria-hidden="true" /> : <MicOff aria-hidden="true" />
+            }
             word={t(`mic.${mic}`)}
-            label={`${t(mic === "on" || mic === "waiting" ? "mic.turn_off" : "mic.turn_on")} (${t(`mic.${mic}`)})`}
+            label={`${t(`mic.${mic}`)} – ${t(mic === "on" || mic === "waiting" ? "mic.turn_off" : "mic.turn_on")}`}
             onPress={acts.microphone}
             testId="mic"
           />
           <Control
             tone={camera.on && camera.track ? "on" : "off"}
             icon={camera.track ? <VideoIcon aria-hidden="true" /> : <VideoOff aria-hidden="true" />}
-            word={t(camera.track ? "camera.on" : camera.problem ? "camera.none" : "camera.off")}
-            label={`${t(camera.track ? "camera.turn_off" : "camera.turn_on")} (${t(camera.track ? "camera.on" : camera.problem ? "camera.none" : "camera.off")})`}
+            word={cameraWord}
+            label={`${cameraWord} – ${t(camera.track ? "camera.turn_off" : "camera.turn_on")}`}
             onPress={acts.camera}
             testId="camera"
           />
@@ -116,7 +117,7 @@ export function Controls() {
                 acts.holds
                   ? t("floor.return")
                   : acts.place > 0
-                    ? `${t("floor.lower")} (${t("floor.in_queue", { position: acts.place })})`
+                    ? `${t("floor.in_queue", { position: acts.place })} – ${t("floor.lower")}`
                     : t("floor.raise")
               }
               onPress={acts.hand}

@@ -42,7 +42,7 @@ export function FloorPanel() {
   return (
     <div className="panel-body">
       <section>
-        <h3>{t("floor.holder")}</h3>
+        <h2>{t("floor.holder")}</h2>
         {floor.holders.length === 0 && <Empty>{t("floor.nobody")}</Empty>}
         <ul className="queue" aria-label={t("floor.holder")}>
           {floor.holders.map((holder) => (
@@ -50,7 +50,8 @@ export function FloorPanel() {
               <span className="roster-who">
                 <strong>{nameOf(holder.participant_id)}</strong>
                 <small>
-                  {holder.called && <Badge tone="warn">{t("floor.called")}</Badge>} <FloorTime holder={holder} />
+                  {holder.called && <Badge tone="warn">{t("floor.called")}</Badge>}{" "}
+                  <FloorTime holder={holder} />
                 </small>
               </span>
               {moderator && (
@@ -66,7 +67,7 @@ export function FloorPanel() {
         </ul>
       </section>
       <section>
-        <h3>{t("floor.queue", { count: floor.queue.length })}</h3>
+        <h2>{t("floor.queue", { count: floor.queue.length })}</h2>
         {moderator && (
           <Select
             label={t("floor.limit")}

@@ -57,7 +57,8 @@ export function Prejoin({
           <p className="sub">{t("prejoin.title")}</p>
           <h1>{meeting.title}</h1>
           <p className="sub">
-            {formatSpan(meeting.start_time, meeting.duration_seconds, meeting.time_zone)} · {meeting.unit_name}
+            {formatSpan(meeting.start_time, meeting.duration_seconds, meeting.time_zone)} ·{" "}
+            {meeting.unit_name}
             {" · "}
             {t(`role.${meeting.my_role ?? "none"}`)}
           </p>
@@ -115,7 +116,8 @@ function DeviceCheck({
   const inputs = available.filter(
     (each) => each.kind === (kind === "microphone" ? "audioinput" : "videoinput") && each.deviceId,
   );
-  const turn = (on: boolean) => void (kind === "microphone" ? devices.switchMicrophone(on) : devices.switchCamera(on));
+  const turn = (on: boolean) =>
+    void (kind === "microphone" ? devices.switchMicrophone(on) : devices.switchCamera(on));
   return (
     <section className="device" aria-label={t(`prejoin.${kind}`)}>
       <div className="device-head">

@@ -58,7 +58,12 @@ export function Room() {
           <span className="wide-only">{t(audioOnly ? "room.audio_only_on" : "room.audio_only")}</span>
           <span className="visually-hidden narrow-only">{t("room.audio_only")}</span>
         </ToggleButton>
-        <Button tone="plain" className="wide-only" aria-label={t("room.shortcuts")} onPress={() => setHelp(true)}>
+        <Button
+          tone="plain"
+          className="wide-only"
+          aria-label={t("room.shortcuts")}
+          onPress={() => setHelp(true)}
+        >
           <Keyboard size={18} aria-hidden="true" />
         </Button>
         <Button

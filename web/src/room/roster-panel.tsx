@@ -37,8 +37,9 @@ export function RosterPanel() {
   const command = useCommand();
 
   const rows = useMemo(
-    () => rosterOf(meeting.appointments, participants, []),
-    [meeting.appointments, participants],
+    // Those who decide on the waiting see them above, with the acts.
+    () => rosterOf(meeting.appointments, participants, mayAdmit(role) ? [] : waiting),
+    [meeting.appointments, participants, role, waiting],
   );
   const count = (presence: RosterPresence) => rows.filter((row) => row.presence === presence).length;
   const invited = rows.filter((row) => !row.extra).length;
@@ -149,7 +150,9 @@ function RosterActs({
 }) {
   const { t } = useTranslation();
   const command = useCommand();
-  const pinned = useRoom((state) => state.stage.mode === "pinned" && state.stage.participant_id === participant.id);
+  const pinned = useRoom(
+    (state) => state.stage.mode === "pinned" && state.stage.participant_id === participant.id,
+  );
   const called = useRoom((state) =>
     state.floor.holders.some((each) => each.participant_id === participant.id && each.called),
   );
@@ -169,10 +172,7 @@ function RosterActs({
         (called ? (
           <Button onPress={() => command({ act: "end_call" })}>{t("room.end_call")}</Button>
         ) : (
-          <Button
-            aria-label={t("roster.call_named", { name: party.name })}
-            onPress={() => onAct("call")}
-          >
+          <Button aria-label={t("roster.call_named", { name: party.name })} onPress={() => onAct("call")}>
             <PhoneCall size={15} aria-hidden="true" />
             {t("roster.call")}
           </Button>
@@ -208,7 +208,7 @@ function WaitingList({ waiting }: { waiting: readonly Waiting[] }) {
   });
   return (
     <section className="waiting" aria-label={t("waiting.title", { count: waiting.length })}>
-      <h3>{t("waiting.title", { count: waiting.length })}</h3>
+      <h2>{t("waiting.title", { count: waiting.length })}</h2>
       {decide.error && <ProblemBox error={decide.error} />}
       <ul>
         {waiting.map(({ admission_id: id, party, request_time }) => (

@@ -9,7 +9,10 @@ import { Button } from "../ui/basics";
 import { useRoom, useRoomContext, useTrack } from "./context";
 import { Video } from "./media";
 
-const MIN_TILE = { strip: 156, grid: 220 };
+const MIN_TILE = { strip: 128, grid: 220 };
+/** On a phone smaller tiles leave room for the panel below. */
+const PHONE_WIDTH = 480;
+const PHONE_MIN_TILE = { strip: 88, grid: 150 };
 const GAP = 8;
 /** The server gives at most this many pictures (live protocol, `view.tiles`). */
 const MAX_TILES = 49;
@@ -34,7 +37,7 @@ export function Seats({ grid }: { grid: boolean }) {
     return () => observer.disconnect();
   }, []);
 
-  const minimum = MIN_TILE[grid ? "grid" : "strip"];
+  const minimum = (size.width < PHONE_WIDTH ? PHONE_MIN_TILE : MIN_TILE)[grid ? "grid" : "strip"];
   const columns = Math.max(2, Math.floor((size.width + GAP) / (minimum + GAP)));
   const tileHeight = ((size.width - GAP * (columns - 1)) / columns) * (9 / 16);
   const rows = grid ? Math.max(1, Math.floor((size.height + GAP) / (tileHeight + GAP))) : 1;
@@ -80,7 +83,7 @@ export function Seats({ grid }: { grid: boolean }) {
         </ul>
       </div>
       {pages > 1 && (
-        <>
+        <div className="seats-end">
           <Button
             tone="plain"
             className="seats-turn"
@@ -91,9 +94,12 @@ export function Seats({ grid }: { grid: boolean }) {
             <ChevronRight size={20} aria-hidden="true" />
           </Button>
           <p className="seats-page" role="status">
-            {t("room.seats_page", { page: page + 1, pages })}
+            <span className="visually-hidden">{t("room.seats_page", { page: page + 1, pages })}</span>
+            <span aria-hidden="true">
+              {page + 1}/{pages}
+            </span>
           </p>
-        </>
+        </div>
       )}
     </section>
   );
@@ -124,9 +130,7 @@ function Tile({ id }: { id: string }) {
       ) : (
         <UserRound className="tile-none" size={32} aria-hidden="true" />
       )}
-      {connection !== "connected" && (
-        <span className="tile-state">{t(`roster.state.${connection}`)}</span>
-      )}
+      {connection !== "connected" && <span className="tile-state">{t(`roster.state.${connection}`)}</span>}
       {place > 0 && (
         <span className="tile-hand">
           <Hand size={14} aria-hidden="true" />

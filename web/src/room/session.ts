@@ -4,7 +4,7 @@
 
 import { createStore } from "zustand/vanilla";
 
-import { Devices } from "./devices";
+import type { Devices } from "./devices";
 import { type PeerFactory, Publisher, Receiver, type Tracks } from "./peers";
 import type { Command, EndCode, IceServer, PublishOffer, ServerMessage, Source, View } from "./protocol";
 import { RETRIED_CODES } from "./protocol";
@@ -67,10 +67,12 @@ export class RoomSession {
       ...(options.createPeer ? { createPeer: options.createPeer } : {}),
     });
     this.stopWatchingDevices = this.devices.store.subscribe((now, before) => {
-      if (now.microphone.track !== before.microphone.track) this.sendTrack("microphone", now.microphone.track);
+      if (now.microphone.track !== before.microphone.track)
+        this.sendTrack("microphone", now.microphone.track);
       if (now.camera.track !== before.camera.track) this.sendTrack("camera", now.camera.track);
       if (now.screen !== before.screen) this.sendTrack("screen", now.screen);
-      if (now.microphone.on !== before.microphone.on || now.camera.on !== before.camera.on) this.tellDevices();
+      if (now.microphone.on !== before.microphone.on || now.camera.on !== before.camera.on)
+        this.tellDevices();
     });
     window.addEventListener("online", this.comeBackNow);
   }

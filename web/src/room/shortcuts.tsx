@@ -96,5 +96,7 @@ export function Shortcuts({
 }
 
 function isTyping(target: EventTarget | null): boolean {
-  return target instanceof HTMLElement && target.closest("input,textarea,select,[contenteditable=true]") !== null;
+  return (
+    target instanceof HTMLElement && target.closest("input,textarea,select,[contenteditable=true]") !== null
+  );
 }

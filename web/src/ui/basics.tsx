@@ -35,7 +35,13 @@ export function Button({
 }
 
 /** A state in words, with a colour beside it that only repeats them. */
-export function Badge({ tone, children }: { tone: "ok" | "warn" | "bad" | "busy" | "none"; children: ReactNode }) {
+export function Badge({
+  tone,
+  children,
+}: {
+  tone: "ok" | "warn" | "bad" | "busy" | "none";
+  children: ReactNode;
+}) {
   return <span className={`badge badge-${tone}`}>{children}</span>;
 }
 
@@ -251,6 +257,7 @@ export function ConfirmDialog({
                 <Button onPress={close}>{keep ?? t("app.cancel")}</Button>
                 <Button
                   tone={tone}
+                  // eslint-disable-next-line jsx-a11y/no-autofocus -- a dialog must take the focus (WAI-ARIA APG)
                   autoFocus
                   onPress={() => {
                     onConfirm();

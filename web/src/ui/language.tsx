@@ -22,7 +22,7 @@ export function LanguageSwitch() {
           type="button"
           lang={locale}
           aria-pressed={i18n.language === locale}
-          aria-label={t(`app.${locale}`)}
+          aria-label={`${locale.toUpperCase()} – ${t(`app.${locale}`)}`}
           onClick={() => choose(locale)}
         >
           {locale.toUpperCase()}

@@ -3,6 +3,8 @@
 
 import { DateTime } from "luxon";
 
+const VIETNAM = "Asia/Ho_Chi_Minh";
+
 export function formatDate(iso: string, zone: string): string {
   return inZone(iso, zone).toFormat("dd/MM/yyyy");
 }
@@ -53,11 +55,14 @@ export function formatBytes(bytes: number, locale: string): string {
 
 /** The zone's offset at that moment, such as "GMT+7", with its city. */
 export function zoneLabel(zone: string, iso: string): string {
-  return `${zone.split("/").pop()?.replaceAll("_", " ") ?? zone} (${inZone(iso, zone).toFormat("'GMT'Z")})`;
+  const city = zone === VIETNAM ? "Hồ Chí Minh" : (zone.split("/").pop()?.replaceAll("_", " ") ?? zone);
+  return `${city} (${inZone(iso, zone).toFormat("'GMT'Z")})`;
 }
 
+/** The zone of this device. Browsers still give Vietnam its name of before 1994 in the IANA database. */
 export function browserZone(): string {
-  return DateTime.local().zoneName;
+  const zone = DateTime.local().zoneName;
+  return zone === "Asia/Saigon" ? VIETNAM : zone;
 }
 
 export function inZone(iso: string, zone: string): DateTime {
