@@ -114,7 +114,7 @@ def appointment_to_proto(appointment: domain.Appointment) -> nouns.Appointment:
 def meeting_to_proto(
     meeting: domain.Meeting, my_role: domain.Role | None = None, *, appointments: bool = True
 ) -> nouns.Meeting:
-    """A meeting as its audience sees it."""
+    """A meeting as its audience sees it; the press does not see who is invited."""
     duration = Duration()
     duration.FromTimedelta(meeting.duration)
     message = nouns.Meeting(
@@ -137,7 +137,7 @@ def meeting_to_proto(
         cancel_reason=meeting.cancel_reason,
         sequence=meeting.sequence,
     )
-    if appointments:
+    if appointments and my_role is not domain.Role.PRESS:
         message.appointments.extend(appointment_to_proto(each) for each in meeting.appointments)
     if meeting.actual_start is not None:
         message.actual_start_time.CopyFrom(timestamp(meeting.actual_start))

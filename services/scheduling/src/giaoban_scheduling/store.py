@@ -305,6 +305,7 @@ class SqlMeetings:
     async def page(self, query: MeetingQuery) -> Sequence[Meeting]:
         mine = _of_party(query)
         appointed = sa.exists().where(col(AppointmentRow.meeting_id) == col(MeetingRow.id), mine)
+        overseen = sa.cast(sorted(query.overseen), postgresql.ARRAY(sa.Text))  # one value, however many units
         still_on = sa.and_(
             col(MeetingRow.status) == Status.RUNNING.value, sa.literal(query.now) >= query.since
         )
@@ -314,7 +315,7 @@ class SqlMeetings:
                 col(MeetingRow.organisation_id) == query.organisation_id,
                 col(MeetingRow.start_time) < query.until,
                 sa.or_(col(MeetingRow.end_time) > query.since, still_on),
-                sa.or_(appointed, col(MeetingRow.unit_id).in_(query.overseen)),
+                sa.or_(appointed, col(MeetingRow.unit_id) == sa.any_(overseen)),
             )
             .order_by(col(MeetingRow.start_time), col(MeetingRow.id))
             .limit(query.limit)

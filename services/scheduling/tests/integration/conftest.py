@@ -6,6 +6,7 @@ import base64
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
@@ -169,6 +170,8 @@ async def _house(
             service_jwks_file=service_keys.jwks_file,
             identity_target=identity_target,
             participant_limit=20,
+            end_overdue_after=timedelta(0),
+            end_overdue_every=timedelta(seconds=1),
         )
         await scheduling_main.migrate(config)
         js = (await enter(connect_nats(config))).jetstream()

@@ -407,6 +407,60 @@ async def test_attendance_from_events(house: House) -> None:
     await eventually(lambda: told(house), ["scheduled", "ended"])
 
 
+async def test_a_meeting_that_all_have_left_ends_itself(house: House) -> None:
+    """Past its planned end a meeting goes on while somebody is there, and ends by itself when they have left."""
+    five = timedelta(minutes=5)
+    meeting = await call(house, start_time=at(soon(timedelta(seconds=2) - five)), duration=lasting(five))
+    answer = await come(house, "an", meeting)
+    presence = await enter(house, meeting, answer, datetime.now(UTC))
+    await eventually(lambda: status(house, meeting), nouns.MEETING_STATUS_RUNNING)
+    await asyncio.sleep(3.5)
+    assert await status(house, meeting) == nouns.MEETING_STATUS_RUNNING
+    left = media.ParticipantLeft(
+        meeting_id=meeting.id,
+        organisation_id=meeting.organisation_id,
+        presence_id=presence,
+        leave_time=at(datetime.now(UTC)),
+        reason=media.LEAVE_REASON_LOST,
+    )
+    await publish(house.js, new_event(subject("media", "participant", "left", meeting.id), left))
+    await eventually(lambda: status(house, meeting), nouns.MEETING_STATUS_ENDED)
+    await eventually(lambda: told(house), ["scheduled", "ended"])
+
+
+async def test_the_press_does_not_see_who_is_invited(house: House) -> None:
+    """Neither by reading the meeting nor by coming in; its own role it knows."""
+    meeting = await call(house, who=appointments(house, an="chair", thu="press", dc_ubnd="delegate"))
+    asked = calls.GetMeetingRequest(meeting_id=meeting.id)
+    read = (await house.scheduling.GetMeeting(asked, **await house.asks("thu"))).meeting
+    for seen in (read, (await come(house, "thu", meeting)).meeting):
+        assert (seen.my_role, len(seen.appointments)) == (nouns.APPOINTMENT_ROLE_PRESS, 0)
+
+
+async def test_my_appointment_and_pages(house: House) -> None:
+    """Other services learn the caller's role; pages of one bring every meeting once, by start."""
+    starts = [at(soon(n * timedelta(hours=2))) for n in (3, 1, 2)]
+    made = [await call(house, start_time=start) for start in starts]
+    asked = calls.GetMyAppointmentRequest(meeting_id=made[0].id)
+    mine = await house.scheduling.GetMyAppointment(asked, **await house.asks("binh"))
+    assert (mine.role, mine.meeting_title, mine.unit_id, mine.organisation_id) == (
+        nouns.APPOINTMENT_ROLE_DELEGATE,
+        made[0].title,
+        made[0].unit_id,
+        house.organisations["city"],
+    )
+    found, token = [], ""
+    while True:
+        page = calls.ListMeetingsRequest(page_size=1, page_token=token)
+        answer = await house.scheduling.ListMeetings(page, **await house.asks("binh"))
+        found += [meeting.id for meeting in answer.meetings]
+        if not (token := answer.next_page_token):
+            break
+    assert found == [made[1].id, made[2].id, made[0].id]
+    outside = calls.ListMeetingsRequest(from_time=at(soon(-9 * HOUR)), to_time=at(soon(-HOUR)))
+    assert not (await house.scheduling.ListMeetings(outside, **await house.asks("binh"))).meetings
+
+
 async def test_every_mistake_is_named_at_once(house: House) -> None:
     """One answer names every wrong field with its remedy."""
     wrong = calls.CreateMeetingRequest(
