@@ -125,7 +125,9 @@ async def up(house: House, plan: Plan, *, say: Say, ready: Callable[[House], Non
 def _require_modules(modules: Sequence[str]) -> None:
     for module in modules:
         try:
-            found = find_spec(f"{module}.__main__") or find_spec(module)
+            found = find_spec(module)
+            if found is not None and found.submodule_search_locations is not None:
+                found = find_spec(f"{module}.__main__")
         except ModuleNotFoundError:
             found = None
         if found is None or (found.submodule_search_locations is not None):
