@@ -134,7 +134,7 @@ function Frame() {
         <div className="bar-end">
           <LanguageSwitch />
           <span className="whoami" title={t("app.account")}>
-            <strong>{me?.user?.name ?? me?.site?.name}</strong>
+            <strong>{me?.user?.display_name ?? me?.site?.name}</strong>
             {me?.user?.office && <small>{me.user.office}</small>}
           </span>
           <Button tone="plain" aria-label={t("app.sign_out")} onPress={() => void signOut()}>

@@ -5,9 +5,7 @@ import createClient, { type Middleware } from "openapi-fetch";
 
 import { accessToken, expire } from "./auth";
 import { ApiError, problemFrom } from "./problem";
-
-// eslint-disable-next-line @typescript-eslint/no-explicit-any
-type paths = any;
+import type { paths } from "./schema";
 
 const authorise: Middleware = {
   async onRequest({ request }) {
@@ -24,7 +22,7 @@ export const api = createClient<paths>({ baseUrl: location.origin });
 api.use(authorise);
 
 interface Result<T> {
-  data?: T;
+  data?: T | undefined;
   error?: unknown;
   response: Response;
 }

@@ -5,16 +5,7 @@ import { infiniteQueryOptions, QueryClient, queryOptions } from "@tanstack/react
 
 import { api, unwrap } from "./client";
 import { ApiError } from "./problem";
-import type {
-  Appointment,
-  AttendanceRecord,
-  MediaNode,
-  Me,
-  Meeting,
-  Notification,
-  Recording,
-  Unit,
-} from "./types";
+import type { Meeting, MeetingCreate, MeetingUpdate, Recording } from "./types";
 
 const PAGE_SIZE = 50;
 const SEARCH_PAGE_SIZE = 12;
@@ -33,14 +24,9 @@ export const queryClient = new QueryClient({
   },
 });
 
-interface Page<T> {
-  items: T[];
-  next_page_token: string | null;
-}
-
 export const meQuery = queryOptions({
   queryKey: ["me"],
-  queryFn: () => unwrap<Me>(api.GET("/v1/me")),
+  queryFn: () => unwrap(api.GET("/v1/me")),
   staleTime: 300_000,
 });
 
@@ -50,7 +36,7 @@ export function saveLocale(locale: "vi" | "en"): Promise<unknown> {
 
 export const unitsQuery = queryOptions({
   queryKey: ["units"],
-  queryFn: async () => (await unwrap<{ items: Unit[] }>(api.GET("/v1/units"))).items,
+  queryFn: async () => (await unwrap(api.GET("/v1/units"))).items,
   staleTime: 300_000,
 });
 
@@ -59,43 +45,56 @@ export interface Found {
   id: string;
   name: string;
   office: string | null;
-  unit_name: string | null;
+  unit_id: string;
 }
 
-export function searchQuery(kind: "user" | "site", query: string) {
-  const path = kind === "user" ? "/v1/users" : "/v1/sites";
+export function searchQuery(kind: Found["kind"], query: string) {
+  const params = { query: { query, page_size: SEARCH_PAGE_SIZE } };
   return queryOptions({
     queryKey: ["search", kind, query],
-    queryFn: async () =>
-      (
-        await unwrap<Page<Omit<Found, "kind">>>(
-          api.GET(path, { params: { query: { query, page_size: SEARCH_PAGE_SIZE } } }),
-        )
-      ).items.map((each) => ({ ...each, kind })),
+    queryFn: async (): Promise<Found[]> => {
+      if (kind === "user") {
+        const { items } = await unwrap(api.GET("/v1/users", { params }));
+        return items.map(({ id, display_name, office, unit_id }) => ({
+          kind,
+          id,
+          name: display_name,
+          office,
+          unit_id,
+        }));
+      }
+      const { items } = await unwrap(api.GET("/v1/sites", { params }));
+      return items.map(({ id, name, unit_id }) => ({ kind, id, name, office: null, unit_id }));
+    },
     staleTime: 60_000,
   });
 }
 
-/** All meetings that touch a span of time. */
+/** All meetings that touch a span of time; without their appointments. */
 export function meetingsQuery(from: string, to: string) {
   return queryOptions({
     queryKey: ["meetings", from, to],
     queryFn: async () => {
       const items: Meeting[] = [];
-      let page_token: string | null = null;
+      let pageToken: string | null | undefined = "";
       do {
-        const page: Page<Meeting> = await unwrap<Page<Meeting>>(
+        const page: PageOfMeetings = await unwrap(
           api.GET("/v1/meetings", {
-            params: { query: { from, to, page_size: PAGE_SIZE, ...(page_token ? { page_token } : {}) } },
+            params: { query: { from, to, page_size: PAGE_SIZE, page_token: pageToken } },
           }),
         );
         items.push(...page.items);
-        page_token = page.next_page_token;
-      } while (page_token);
+        pageToken = page.next_page_token;
+      } while (pageToken);
       return items;
     },
     refetchInterval: MEETINGS_INTERVAL_MS,
   });
+}
+
+interface PageOfMeetings {
+  items: Meeting[];
+  next_page_token?: string | null;
 }
 
 const meetingPath = (id: string) => ({ params: { path: { meeting_id: id } } });
@@ -103,34 +102,23 @@ const meetingPath = (id: string) => ({ params: { path: { meeting_id: id } } });
 export function meetingQuery(id: string) {
   return queryOptions({
     queryKey: ["meeting", id],
-    queryFn: () => unwrap<Meeting>(api.GET("/v1/meetings/{meeting_id}", meetingPath(id))),
+    queryFn: () => unwrap(api.GET("/v1/meetings/{meeting_id}", meetingPath(id))),
   });
 }
 
-export interface MeetingDraft {
-  unit_id: string;
-  title: string;
-  description: string;
-  start_time: string;
-  duration_seconds: number;
-  time_zone: string;
-  microphone_policy: Meeting["microphone_policy"];
-  appointments: { party: Pick<Appointment["party"], "kind" | "id">; role: Appointment["role"] }[];
-}
-
-export function createMeeting(draft: MeetingDraft, idempotencyKey: string): Promise<Meeting> {
-  return unwrap<Meeting>(
+export function createMeeting(draft: MeetingCreate, idempotencyKey: string): Promise<Meeting> {
+  return unwrap(
     api.POST("/v1/meetings", {
-      params: { header: { "Idempotency-Key": idempotencyKey } },
+      params: { header: { "idempotency-key": idempotencyKey } },
       body: draft,
     }),
   );
 }
 
-export function updateMeeting(meeting: Meeting, change: Partial<MeetingDraft>): Promise<Meeting> {
-  return unwrap<Meeting>(
+export function updateMeeting(meeting: Meeting, change: MeetingUpdate): Promise<Meeting> {
+  return unwrap(
     api.PATCH("/v1/meetings/{meeting_id}", {
-      params: { path: { meeting_id: meeting.id }, header: { "If-Match": meeting.etag } },
+      params: { path: { meeting_id: meeting.id }, header: { "if-match": meeting.etag } },
       body: change,
     }),
   );
@@ -139,7 +127,7 @@ export function updateMeeting(meeting: Meeting, change: Partial<MeetingDraft>): 
 export function cancelMeeting(meeting: Meeting, reason: string): Promise<unknown> {
   return unwrap(
     api.POST("/v1/meetings/{meeting_id}:cancel", {
-      params: { path: { meeting_id: meeting.id }, header: { "If-Match": meeting.etag } },
+      params: { path: { meeting_id: meeting.id }, header: { "if-match": meeting.etag } },
       body: { reason },
     }),
   );
@@ -153,11 +141,7 @@ export function attendanceQuery(id: string) {
   return queryOptions({
     queryKey: ["attendance", id],
     queryFn: async () =>
-      (
-        await unwrap<{ items: AttendanceRecord[] }>(
-          api.GET("/v1/meetings/{meeting_id}/attendance", meetingPath(id)),
-        )
-      ).items,
+      (await unwrap(api.GET("/v1/meetings/{meeting_id}/attendance", meetingPath(id)))).items,
   });
 }
 
@@ -177,13 +161,13 @@ export async function connectTicket(id: string): Promise<{ ticket: string; clock
   const call = await api.POST("/v1/meetings/{meeting_id}/connect-tickets", meetingPath(id)).catch(() => {
     throw ApiError.network();
   });
-  const { ticket } = await unwrap<{ ticket: string }>(Promise.resolve(call));
+  const { ticket } = await unwrap(Promise.resolve(call));
   const date = Date.parse(call.response.headers.get("Date") ?? "");
   return { ticket, clockAheadMs: Number.isNaN(date) ? 0 : date - Date.now() };
 }
 
 export function startRecording(meetingId: string): Promise<Recording> {
-  return unwrap<Recording>(api.POST("/v1/meetings/{meeting_id}/recordings", meetingPath(meetingId)));
+  return unwrap(api.POST("/v1/meetings/{meeting_id}/recordings", meetingPath(meetingId)));
 }
 
 const recordingPath = (id: string) => ({ params: { path: { recording_id: id } } });
@@ -200,8 +184,7 @@ export function meetingRecordingsQuery(id: string) {
   return queryOptions({
     queryKey: ["meeting-recordings", id],
     queryFn: async () =>
-      (await unwrap<{ items: Recording[] }>(api.GET("/v1/meetings/{meeting_id}/recordings", meetingPath(id))))
-        .items,
+      (await unwrap(api.GET("/v1/meetings/{meeting_id}/recordings", meetingPath(id)))).items,
     refetchInterval: (query) => (query.state.data?.some(isMoving) ? RECORDING_INTERVAL_MS : false),
   });
 }
@@ -211,12 +194,12 @@ const isMoving = (recording: Recording) => recording.state !== "ready" && record
 export const recordingsQuery = infiniteQueryOptions({
   queryKey: ["recordings"],
   queryFn: ({ pageParam }) =>
-    unwrap<Page<Recording>>(
+    unwrap(
       api.GET("/v1/recordings", {
-        params: { query: { page_size: PAGE_SIZE, ...(pageParam ? { page_token: pageParam } : {}) } },
+        params: { query: { page_size: PAGE_SIZE, page_token: pageParam } },
       }),
     ),
-  initialPageParam: null as string | null,
+  initialPageParam: "",
   getNextPageParam: (page) => page.next_page_token,
   refetchInterval: (query) =>
     query.state.data?.pages.some((page) => page.items.some(isMoving)) ? RECORDING_INTERVAL_MS : false,
@@ -225,7 +208,7 @@ export const recordingsQuery = infiniteQueryOptions({
 export function recordingQuery(id: string) {
   return queryOptions({
     queryKey: ["recording", id],
-    queryFn: () => unwrap<Recording>(api.GET("/v1/recordings/{recording_id}", recordingPath(id))),
+    queryFn: () => unwrap(api.GET("/v1/recordings/{recording_id}", recordingPath(id))),
     refetchInterval: (query) =>
       query.state.data && isMoving(query.state.data) ? RECORDING_INTERVAL_MS : false,
   });
@@ -233,26 +216,20 @@ export function recordingQuery(id: string) {
 
 /** A short-lived address that a video element can load. */
 export async function contentUrl(id: string): Promise<string> {
-  const ticket = await unwrap<{ url: string }>(
-    api.POST("/v1/recordings/{recording_id}/content-tickets", recordingPath(id)),
-  );
+  const ticket = await unwrap(api.POST("/v1/recordings/{recording_id}/content-tickets", recordingPath(id)));
   return ticket.url;
-}
-
-interface NotificationPage extends Page<Notification> {
-  unread_count: number;
 }
 
 export function notificationsQuery(unreadOnly: boolean) {
   return infiniteQueryOptions({
     queryKey: ["notifications", unreadOnly],
     queryFn: ({ pageParam }) =>
-      unwrap<NotificationPage>(
+      unwrap(
         api.GET("/v1/notifications", {
-          params: { query: { unread_only: unreadOnly, ...(pageParam ? { page_token: pageParam } : {}) } },
+          params: { query: { unread_only: unreadOnly, page_token: pageParam } },
         }),
       ),
-    initialPageParam: null as string | null,
+    initialPageParam: "",
     getNextPageParam: (page) => page.next_page_token,
     refetchInterval: NOTIFICATIONS_INTERVAL_MS,
   });
@@ -270,6 +247,6 @@ export function readAllNotifications(): Promise<unknown> {
 
 export const nodesQuery = queryOptions({
   queryKey: ["nodes"],
-  queryFn: async () => (await unwrap<{ items: MediaNode[] }>(api.GET("/v1/nodes"))).items,
+  queryFn: async () => (await unwrap(api.GET("/v1/nodes"))).items,
   refetchInterval: 5_000,
 });

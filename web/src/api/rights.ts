@@ -3,7 +3,7 @@
 
 import type { Me, Meeting, Unit } from "./types";
 
-type Permission = "convene" | "oversee" | "administer" | "operate";
+type Permission = Me["permissions"][number]["permissions"][number];
 
 export function may(me: Me, permission: Permission): boolean {
   return me.permissions.some((each) => each.permissions.includes(permission));

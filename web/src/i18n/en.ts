@@ -107,7 +107,6 @@ export const en: Messages = {
     microphones: "Microphones",
     description: "Description",
     invited: "Invited",
-    invited_count: "{{count}} invited",
     attendance: "Roll call",
     attendance_none: "Nobody has come in yet.",
     present: "Present",

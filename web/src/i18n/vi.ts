@@ -105,7 +105,6 @@ export const vi = {
     microphones: "Micrô",
     description: "Nội dung",
     invited: "Thành phần",
-    invited_count: "{{count}} thành phần được mời",
     attendance: "Điểm danh",
     attendance_none: "Chưa có ai vào họp.",
     present: "Có mặt",

@@ -117,9 +117,7 @@ function MeetingCard({ meeting }: { meeting: Meeting }) {
         <h2>
           <Link to={`/meetings/${meeting.id}`}>{meeting.title}</Link>
         </h2>
-        <p className="sub">
-          {meeting.unit_name} · {t("meeting.invited_count", { count: meeting.appointments.length })}
-        </p>
+        <p className="sub">{meeting.unit_name}</p>
       </div>
       <div className="card-acts">
         {open && (

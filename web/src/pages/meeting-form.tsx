@@ -27,18 +27,10 @@ import {
 import { useTranslation } from "react-i18next";
 import { useNavigate, useParams } from "react-router";
 
-import {
-  createMeeting,
-  meetingQuery,
-  type MeetingDraft,
-  meQuery,
-  queryClient,
-  unitsQuery,
-  updateMeeting,
-} from "../api/queries";
+import { createMeeting, meetingQuery, meQuery, queryClient, unitsQuery, updateMeeting } from "../api/queries";
 import { ApiError } from "../api/problem";
 import { mayIn } from "../api/rights";
-import type { Me, Meeting, Role, Unit } from "../api/types";
+import type { Me, Meeting, MeetingCreate, Role, Unit } from "../api/types";
 import { Button, Empty, Field, Loading, ProblemBox, Select, useTitle } from "../ui/basics";
 import { browserZone, inZone, zoneLabel } from "../util/time";
 import { type PartyChoice, partyKey, PartySearch } from "./party-search";
@@ -145,9 +137,10 @@ function MeetingForm({ me, units, meeting }: { me: Me; units: Unit[]; meeting: M
     if (Object.values(found).some(Boolean)) return;
     setBusy(true);
     try {
+      const { unit_id, ...change } = draft;
       const saved = meeting
-        ? await updateMeeting(meeting, draft)
-        : await createMeeting(draft, idempotencyKey);
+        ? await updateMeeting(meeting, change)
+        : await createMeeting({ ...change, unit_id }, idempotencyKey);
       await queryClient.invalidateQueries();
       void navigate(`/meetings/${saved.id}`);
     } catch (error) {
@@ -190,6 +183,7 @@ function MeetingForm({ me, units, meeting }: { me: Me; units: Unit[]; meeting: M
             label={t("form.unit")}
             value={values.unit_id}
             options={convening.map((each) => ({ value: each.id, label: each.name }))}
+            disabled={meeting !== null}
             onChange={(value) => set("unit_id", value)}
             error={errors.unit_id}
           />
@@ -429,7 +423,7 @@ function startValues(meeting: Meeting | null, convening: Unit[]): Values {
   };
 }
 
-function draftOf(values: Values): MeetingDraft {
+function draftOf(values: Values): MeetingCreate {
   const start = DateTime.fromISO(`${values.date.toString()}T${values.time.toString()}`, {
     zone: values.time_zone,
   });

@@ -214,7 +214,7 @@ function Attendance({ meeting }: { meeting: Meeting }) {
                     {record.party.name}
                     {record.party.unit_name && <small>{record.party.unit_name}</small>}
                   </th>
-                  <td>{t(`role.${record.role}`)}</td>
+                  <td>{t(`role.${record.role ?? "none"}`)}</td>
                   <td className="number">{time(record.join_time)}</td>
                   <td className="number">{time(record.leave_time)}</td>
                   <td>{state(record)}</td>

@@ -45,9 +45,7 @@ export function NodesPage() {
                   <td className="number">{node.sessions}</td>
                   <td className="number">{node.peer_connections}</td>
                   <td>{node.janus_version}</td>
-                  <td className="number">
-                    {node.observe_time && formatDateTime(node.observe_time, browserZone())}
-                  </td>
+                  <td className="number">{formatDateTime(node.observe_time, browserZone())}</td>
                 </tr>
               ))}
             </tbody>

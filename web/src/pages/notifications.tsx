@@ -46,7 +46,9 @@ export function NotificationsPage() {
             <div className="inbox-head">
               <h2>{each.title}</h2>
               {!each.read_time && <Badge tone="busy">{t("notification.unread")}</Badge>}
-              <time dateTime={each.create_time}>{formatDateTime(each.create_time, browserZone())}</time>
+              <time dateTime={each.create_time ?? undefined}>
+                {formatDateTime(each.create_time, browserZone())}
+              </time>
             </div>
             <p className="prose">{each.body}</p>
             {each.meeting_id && (

@@ -54,7 +54,8 @@ export function PartySearch({
   const asks = (kind: Party["kind"]) => kinds.includes(kind);
   const sites = useQuery({ ...searchQuery("site", typed), enabled: asks("site") });
   const users = useQuery({ ...searchQuery("user", typed), enabled: asks("user") && typed !== "" });
-  const units = useQuery({ ...unitsQuery, enabled: asks("unit") });
+  const units = useQuery(unitsQuery);
+  const unitName = (id: string) => units.data?.find((each) => each.id === id)?.name;
 
   const options: Option[] = [
     ...(asks("unit") && typed ? (units.data ?? []) : [])
@@ -65,7 +66,7 @@ export function PartySearch({
       kind: each.kind,
       id: each.id,
       name: each.name,
-      detail: [t(`kind.${each.kind}`), each.office, each.unit_name].filter(Boolean).join(" · "),
+      detail: [t(`kind.${each.kind}`), each.office, unitName(each.unit_id)].filter(Boolean).join(" · "),
     })),
   ]
     .map((each) => ({ ...each, key: partyKey(each) }))

@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from "vitest";
 
-import type { Appointment } from "../api/types";
+import type { Appointment, Party as ApiParty } from "../api/types";
 import type { Participant, Party } from "./protocol";
 import { rosterOf } from "./roster";
 
-const site = (id: string, unit = "u"): Party => ({ kind: "site", id, name: id, unit_id: unit });
-const appointment = (party: Party, role: Appointment["role"] = "delegate"): Appointment => ({
+const party = (kind: ApiParty["kind"], id: string, unit: string): ApiParty => ({
+  kind,
+  id,
+  name: id,
+  office: "",
+  unit_id: unit,
+  unit_name: unit,
+});
+const site = (id: string, unit = "u") => party("site", id, unit);
+const appointment = (party: ApiParty, role: Appointment["role"] = "delegate"): Appointment => ({
   id: `appointment-${party.id}`,
   party,
   role,
@@ -45,7 +53,7 @@ describe("the roster", () => {
   });
 
   it("counts a unit as there when one of its sites is", () => {
-    const unit: Party = { kind: "unit", id: "district", name: "District" };
+    const unit = party("unit", "district", "city");
     expect(states(rosterOf([appointment(unit)], room(), []))).toEqual([["district", "absent", false]]);
     const member = site("ward", "district");
     expect(states(rosterOf([appointment(unit)], room(inside(member)), []))).toEqual([

@@ -13,8 +13,9 @@ export function formatTime(iso: string, zone: string): string {
   return inZone(iso, zone).toFormat("HH:mm");
 }
 
-export function formatDateTime(iso: string, zone: string): string {
-  return inZone(iso, zone).toFormat("HH:mm, dd/MM/yyyy");
+/** A dash when the moment is not known. */
+export function formatDateTime(iso: string | null, zone: string): string {
+  return iso === null ? "–" : inZone(iso, zone).toFormat("HH:mm, dd/MM/yyyy");
 }
 
 /** "08:00 – 09:30", with the day of the end when it is another one. */
