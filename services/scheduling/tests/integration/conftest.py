@@ -169,7 +169,7 @@ async def _house(
             service_key_file=service_keys.key_file("scheduling"),
             service_jwks_file=service_keys.jwks_file,
             identity_target=identity_target,
-            participant_limit=20,
+            participant_limit=13,
             end_overdue_after=timedelta(0),
             end_overdue_every=timedelta(seconds=1),
         )

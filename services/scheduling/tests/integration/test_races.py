@@ -35,7 +35,7 @@ from giaoban_scheduling.store_entry import SqlAdmissions, SqlRecords, SqlTransac
 from giaoban_scheduling.testing import MemoryDirectory, PlainGrants
 
 PAUSE = 0.02
-LIMIT = 20
+LIMIT = 13  # no multiple of the connections: waves of them must not hit it by luck
 HOUR = timedelta(hours=1)
 
 

@@ -282,7 +282,7 @@ async def test_the_admission_limit_is_exact(house: House) -> None:
     results = await asyncio.gather(*(come(house, name, meeting) for name in names), return_exceptions=True)
     admitted = [name for name, each in zip(names, results, strict=True) if not isinstance(each, Exception)]
     reasons = {each.reason for each in results if isinstance(each, GiaobanError)}
-    assert (len(admitted), reasons) == (20, {"PARTICIPANT_LIMIT_REACHED"})
+    assert (len(admitted), reasons) == (13, {"PARTICIPANT_LIMIT_REACHED"})
     first, again = results[names.index(admitted[0])], await come(house, admitted[0], meeting)
     assert isinstance(first, calls.RequestAdmissionResponse)
     assert again.admission == first.admission
