@@ -33,6 +33,7 @@ export async function startI18n(): Promise<void> {
     lng: savedLocale(),
     fallbackLng: false,
     resources: { vi: { translation: vi }, en: { translation: en } },
+    showSupportNotice: false,
     // React escapes what it renders.
     interpolation: { escapeValue: false },
   });

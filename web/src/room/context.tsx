@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What every part of the room's screen needs: the session, the meeting, a way to act.
 
-import { createContext, type ReactNode, useCallback, useContext, useMemo, useState } from "react";
+import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { useStore } from "zustand";
 
@@ -45,6 +45,10 @@ export function RoomProvider({
       });
     },
     [t, wordsOf],
+  );
+  useEffect(
+    () => session.refused.subscribe(({ error }) => error && attempt(() => Promise.reject(error))),
+    [session, attempt],
   );
   const value = useMemo(() => ({ session, meeting, failure, attempt }), [session, meeting, failure, attempt]);
   return <RoomContext value={value}>{children}</RoomContext>;

@@ -42,6 +42,8 @@ export class RoomSession {
   readonly state = createStore<RoomState>(() => EMPTY);
   readonly tracks = createStore<{ tracks: Tracks }>(() => ({ tracks: new Map() }));
   readonly devices: Devices;
+  /** The last stream that the person wanted to send and the server refused. */
+  readonly refused = createStore<{ error: CommandRefused | null }>(() => ({ error: null }));
 
   private signalling: Signalling | null = null;
   private readonly publisher: Publisher;
@@ -86,11 +88,7 @@ export class RoomSession {
     try {
       ticket = await this.options.ticket();
       if (!resume) this.receiver.close();
-      if (!resume && this.options.publishes) offer = await this.publisher.build(this.currentTracks());
-      if (offer && offer.streams.length === 0) {
-        this.publisher.close();
-        offer = null;
-      }
+      if (!resume && this.hasTracks) offer = await this.publisher.build(this.currentTracks());
     } catch (error) {
       if (error instanceof TicketRefused) this.end(error.code, error.message);
       else this.comeBackLater();
@@ -230,9 +228,12 @@ export class RoomSession {
         if (reply.answer) await this.publisher.accept(reply.answer.sdp);
       } catch (error) {
         if (error instanceof ConnectionLost) return;
+        // The browser itself cannot negotiate this any further: a new connection can carry it.
+        if (!(error instanceof CommandRefused)) return this.startOver();
         await this.publisher.rollback();
         // Somebody else may be sharing already: the screen is not sent, so it must not look as if it were.
-        if (error instanceof CommandRefused) this.devices.closeScreen();
+        this.devices.closeScreen();
+        this.refused.setState({ error });
       }
     });
   }

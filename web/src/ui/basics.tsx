@@ -22,6 +22,8 @@ import {
 import { useTranslation } from "react-i18next";
 
 import { ApiError, kindOf } from "../api/problem";
+import type { Messages } from "../i18n/vi";
+import { CommandRefused } from "../room/ws";
 import { clock } from "./clock";
 
 type Tone = "primary" | "quiet" | "danger" | "plain";
@@ -82,8 +84,14 @@ export function useProblemWords(): (error: unknown) => {
   remedy: string | null;
   trace: string | null;
 } {
-  const { t } = useTranslation();
+  const { t, i18n } = useTranslation();
+  // Reasons that people meet have words here; the server's detail is English and for the rest.
+  const wordsFor = (reason: string) =>
+    i18n.exists(`reason.${reason}`) ? t(`reason.${reason as keyof Messages["reason"]}`) : null;
   return (error) => {
+    if (error instanceof CommandRefused) {
+      return { title: wordsFor(error.reason) ?? error.message, remedy: null, trace: null };
+    }
     if (!(error instanceof ApiError)) {
       return {
         title: error instanceof Error && error.message ? error.message : t("problem.title"),
@@ -100,7 +108,7 @@ export function useProblemWords(): (error: unknown) => {
           ? t("problem.conflict_remedy")
           : null;
     return {
-      title: kind ? t(`problem.${kind}`) : problem.detail || t("problem.title"),
+      title: wordsFor(problem.reason) ?? (kind ? t(`problem.${kind}`) : problem.detail || t("problem.title")),
       remedy,
       trace: problem.status >= 500 ? problem.trace_id : null,
     };
