@@ -120,7 +120,7 @@ async def told(house: House) -> list[str]:
 
 
 async def eventually(check: Any, expected: Any) -> None:
-    for _ in range(100):
+    for _ in range(200):
         if (found := await check()) == expected:
             return
         await asyncio.sleep(0.05)
