@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import uvloop
@@ -34,10 +34,14 @@ def main_cli(
     *,
     serve: Callable[[C], Awaitable[None]],
     migrate: Callable[[C], Awaitable[None]] | None = None,
+    more: Mapping[str, Callable[[C], Awaitable[None]]] | None = None,
 ) -> None:
-    """`python -m giaoban_x serve | migrate | check-config`. Exit status 2: the configuration is wrong."""
+    """`python -m giaoban_x serve | migrate | check-config`, and `more` verbs of services with several processes.
+
+    Exit status 2: the configuration is wrong.
+    """
     parser = argparse.ArgumentParser(description=config.__doc__)
-    verbs = {"serve": serve, **({"migrate": migrate} if migrate else {})}
+    verbs = {"serve": serve, **({"migrate": migrate} if migrate else {}), **(more or {})}
     parser.add_argument("verb", choices=[*verbs, "check-config"])
     verb = parser.parse_args().verb
     try:

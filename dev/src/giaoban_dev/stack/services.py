@@ -13,6 +13,7 @@ from pathlib import Path
 
 from giaoban_dev.infra.credentials import Credentials
 from giaoban_dev.infra.janus import JanusNode
+from giaoban_dev.infra.janus_root import pp_rec_command
 from giaoban_dev.infra.nats import Nats
 from giaoban_dev.infra.postgres import HOST, Postgres
 from giaoban_dev.stack.keys import service_jwks_file, service_key_file, tls_files
@@ -49,7 +50,7 @@ class House:
 
 @dataclass(frozen=True)
 class Service:
-    """One service: `module` run as `python -m module serve`; `name` is the process and the log.
+    """One process of a service: `python -m module verb`; `name` is the process and the log.
 
     `user` is who it is towards NATS and other services; `grpc` and `metrics` name ports of the table;
     `database` says it has one of its own; `ready` is the URL that answers 200 when it is ready.
@@ -62,6 +63,7 @@ class Service:
     grpc: str | None = None
     database: bool = False
     environment: Callable[[House], Mapping[str, str]] = lambda _: {}
+    verb: str = "serve"
     wanted: Callable[[House], bool] = lambda _: True
 
     def ready_url(self, house: House) -> str:
@@ -89,19 +91,28 @@ def _media(house: House) -> Mapping[str, str]:
     return {"GIAOBAN_NODES": json.dumps(nodes)}
 
 
-def _scheduling(house: House) -> Mapping[str, str]:
-    return _objects(house)
-
-
 def _recording(house: House) -> Mapping[str, str]:
-    directories = {node.name: str(node.recordings) for node in house.nodes.values()}
-    return {**_objects(house), "GIAOBAN_NODE_RECORDINGS": json.dumps(directories)}
-
-
-def _objects(house: House) -> Mapping[str, str]:
     directory = house.state / "objects"
     directory.mkdir(parents=True, exist_ok=True)
     return {"GIAOBAN_OBJECT_STORE_URL": directory.as_uri()}
+
+
+def _shipper(name: str) -> Callable[[House], Mapping[str, str]]:
+    def environment(house: House) -> Mapping[str, str]:
+        folder = house.nodes[name].recordings
+        return {**_recording(house), "GIAOBAN_NODE_ID": name, "GIAOBAN_NODE_RECORDINGS": str(folder)}
+
+    return environment
+
+
+def _composer(house: House) -> Mapping[str, str]:
+    work = house.state / "compose"
+    work.mkdir(parents=True, exist_ok=True)
+    return {
+        **_recording(house),
+        "GIAOBAN_WORK_DIRECTORY": str(work),
+        "GIAOBAN_PP_REC_COMMAND": json.dumps(pp_rec_command(work)),
+    }
 
 
 def _notifications(house: House) -> Mapping[str, str]:
@@ -142,17 +153,27 @@ def _web(house: House) -> Mapping[str, str]:
 SERVICES = (
     Service("identity", "giaoban_identity", "identity", "identity_metrics", "identity", True, _identity),
     Service(
-        "scheduling",
-        "giaoban_scheduling",
-        "scheduling",
-        "scheduling_metrics",
-        "scheduling",
-        True,
-        _scheduling,
+        *("scheduling", "giaoban_scheduling", "scheduling", "scheduling_metrics", "scheduling"), database=True
     ),
     Service("media", "giaoban_media", "media", "media_metrics", "media", False, _media),
     Service(
         "recording", "giaoban_recording", "recording", "recording_metrics", "recording", True, _recording
+    ),
+    Service(
+        *("shipper-a", "giaoban_recording", "recording", "shipper_a_metrics"),
+        environment=_shipper("a"),
+        verb="ship",
+    ),
+    Service(
+        *("shipper-b", "giaoban_recording", "recording", "shipper_b_metrics"),
+        environment=_shipper("b"),
+        verb="ship",
+    ),
+    Service(
+        *("composer", "giaoban_recording", "recording", "composer_metrics"),
+        database=True,
+        environment=_composer,
+        verb="work",
     ),
     Service(
         *(

@@ -37,6 +37,9 @@ class Ports:
     notifications_metrics: int = 17105
     gateway_metrics: int = 17106
     gateway_tls_metrics: int = 17107
+    shipper_a_metrics: int = 17108
+    shipper_b_metrics: int = 17109
+    composer_metrics: int = 17110
     janus_a_api: int = 17188
     janus_a_admin: int = 17189
     janus_a_rtp: int = 20000

@@ -160,7 +160,7 @@ async def _migrate(house: House, services: Sequence[Service]) -> None:
 
 
 def _process(house: House, service: Service, verb: str) -> Process:
-    name = service.name if verb == "serve" else f"{service.name}-{verb}"
+    name = service.name if verb == service.verb else f"{service.name}-{verb}"
     return Process(
         name=name,
         argv=[sys.executable, "-m", service.module, verb],
@@ -171,7 +171,7 @@ def _process(house: House, service: Service, verb: str) -> Process:
 
 
 def _program(house: House, service: Service) -> Program:
-    return Program(_process(house, service, "serve"), _answers(service.ready_url(house)))
+    return Program(_process(house, service, service.verb), _answers(service.ready_url(house)))
 
 
 def _mail(house: House) -> Program:

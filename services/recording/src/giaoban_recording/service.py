@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The use cases of recording. No transaction is held while another service is asked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+
+from giaoban_kit.clock import Clock
+from giaoban_kit.errors import GiaobanError, NotFound, Precondition
+from giaoban_kit.logging import get_logger
+from giaoban_kit.tokens import Principal
+
+from giaoban_recording.domain import Recording, State, all_shipped
+from giaoban_recording.errors import (
+    MeetingNotRunning,
+    RangeInvalid,
+    RecordForbidden,
+    RecordingNotFailed,
+    RecordingNotFound,
+    RecordingNotReady,
+    RecordingRunning,
+)
+from giaoban_recording.ports import Appointment, Begin, Meetings, Rooms, Storage
+
+RECORDERS = frozenset({"chair", "secretary", "operator"})
+
+log = get_logger(__name__)
+
+
+class Recorder:
+    """One method per use case."""
+
+    def __init__(
+        self,
+        begin: Begin,
+        meetings: Meetings,
+        rooms: Rooms,
+        storage: Storage,
+        clock: Clock,
+        new_id: Callable[[], str],
+    ) -> None:
+        """Lives as long as the process."""
+        self._begin = begin
+        self._meetings = meetings
+        self._rooms = rooms
+        self._storage = storage
+        self._clock = clock
+        self._new_id = new_id
+
+    async def start(self, caller: Principal, meeting_id: str) -> Recording:
+        """Starts capture; one that runs is returned. Raises `RecordForbidden`, `MeetingNotRunning`, `NotFound`."""
+        appointment = await self._recorder(meeting_id)
+        if not appointment.running:
+            raise MeetingNotRunning("Recording starts once somebody is in the meeting.")
+        fresh = Recording(
+            id=self._new_id(),
+            organisation_id=appointment.organisation_id,
+            unit_id=appointment.unit_id,
+            meeting_id=meeting_id,
+            meeting_title=appointment.meeting_title,
+            state=State.CAPTURING,
+            started_by=caller.subject,
+            start_time=self._clock.now(),
+        )
+        try:
+            async with self._begin() as unit:
+                running = await unit.recordings.running(meeting_id)
+                if running is None:
+                    await unit.recordings.add(fresh)
+                    await unit.news.tell("started", fresh)
+        except RecordingRunning:
+            async with self._begin() as unit:
+                running = await unit.recordings.running(meeting_id)
+        recording = running or fresh
+        # From here on it is desired state: the reconciler asks again should media not answer now.
+        await self._assert_capture(recording)
+        return recording
+
+    async def stop(self, recording_id: str) -> Recording:
+        """Stops capture. Raises `RecordingNotFound`, `RecordForbidden`."""
+        recording = await self._find(recording_id)
+        await self._recorder(recording.meeting_id)
+        return await self._stop(recording_id)
+
+    async def meeting_ended(self, meeting_id: str) -> None:
+        """Nothing is captured after the end."""
+        async with self._begin() as unit:
+            running = await unit.recordings.running(meeting_id)
+        if running is not None:
+            await self._stop(running.id)
+
+    async def get(self, recording_id: str) -> Recording:
+        """One recording that the caller may see. Raises `RecordingNotFound`."""
+        recording = await self._find(recording_id)
+        if not await self._visible(recording):
+            raise RecordingNotFound("There is no such recording.")
+        return recording
+
+    async def list(
+        self, caller: Principal, meeting_id: str | None, before: str | None, limit: int
+    ) -> tuple[Sequence[Recording], str | None]:
+        """Recordings that the caller may see, newest first, and the id to go on below."""
+        found: list[Recording] = []
+        while True:
+            async with self._begin() as unit:
+                batch = await unit.recordings.newest(caller.organisation_id, meeting_id, before, limit)
+            known: dict[str, bool] = {}
+            for each in batch:
+                if each.meeting_id not in known:
+                    known[each.meeting_id] = await self._visible(each)
+                if known[each.meeting_id]:
+                    if len(found) == limit:
+                        return found, found[-1].id
+                    found.append(each)
+            if len(batch) < limit:
+                return found, None
+            before = batch[-1].id
+
+    async def content(self, recording_id: str, offset: int, length: int) -> AsyncIterator[bytes]:
+        """Bytes of the composed file. Raises `RecordingNotFound`, `RecordingNotReady`, `RangeInvalid`."""
+        recording = await self.get(recording_id)
+        if recording.state is not State.READY:
+            raise RecordingNotReady("The recording is not composed yet. Its state tells how far it is.")
+        if offset < 0 or length < 0 or offset > recording.size_bytes:
+            raise RangeInvalid(f"The file has {recording.size_bytes} bytes; ask for a range within.")
+        rest = recording.size_bytes - offset
+        return self._storage.read_result(recording_id, offset, min(length or rest, rest))
+
+    async def retry(self, recording_id: str) -> Recording:
+        """Composes again. Raises `RecordingNotFound`, `RecordForbidden`, `RecordingNotFailed`."""
+        recording = await self._find(recording_id)
+        await self._recorder(recording.meeting_id)
+        if recording.state is not State.FAILED:
+            raise RecordingNotFailed("Only a recording that failed can be composed again.")
+        again = replace(recording, state=State.COMPOSING, attempts=0, failure="", progress_percent=0)
+        async with self._begin() as unit:
+            await unit.recordings.save(again)
+        return again
+
+    async def reconcile(self) -> None:
+        """Brings every unfinished recording on: capture asserted, shipping counted, composing asked for."""
+        async with self._begin() as unit:
+            unfinished = await unit.recordings.unfinished()
+        for recording in unfinished:
+            try:
+                await self._bring_on(recording)
+            except GiaobanError as error:
+                log.info("recording_postponed", recording_id=recording.id, reason=error.reason)
+
+    async def _bring_on(self, recording: Recording) -> None:
+        if recording.state is State.CAPTURING:
+            await self._assert_capture(recording)
+        if recording.state not in (State.CAPTURING, State.SHIPPING):
+            return
+        tracks = await self._storage.tracks(recording.id)
+        shipped = sum(each.size for each in tracks)
+        async with self._begin() as unit:
+            newest = await unit.recordings.get(recording.id)
+            if newest is None or newest.state is not recording.state:
+                return
+            changed = replace(newest, shipped_bytes=shipped)
+            if newest.state is State.SHIPPING and all_shipped(newest, tracks, self._clock.now()):
+                if tracks:
+                    changed = replace(changed, state=State.COMPOSING)
+                else:
+                    changed = replace(
+                        changed, state=State.FAILED, failure="Nobody sent anything while it ran."
+                    )
+                    await unit.news.tell("failed", changed)
+            if changed != newest:
+                await unit.recordings.save(changed)
+
+    async def _assert_capture(self, recording: Recording) -> None:
+        try:
+            await self._rooms.record(recording.meeting_id, recording.id, active=True)
+        except NotFound:
+            # Nobody is in the room any more: there is nothing to capture.
+            await self._stop(recording.id)
+        except Precondition as error:
+            log.warning("capture_refused", recording_id=recording.id, reason=error.reason)
+
+    async def _stop(self, recording_id: str) -> Recording:
+        async with self._begin() as unit:
+            recording = await unit.recordings.get(recording_id)
+            if recording is None:
+                raise RecordingNotFound("There is no such recording.")
+            if recording.state is State.CAPTURING:
+                recording = replace(recording, state=State.SHIPPING, stop_time=self._clock.now())
+                await unit.recordings.save(recording)
+                await unit.news.tell("stopped", recording)
+        try:
+            await self._rooms.record(recording.meeting_id, recording.id, active=False)
+        except GiaobanError as error:
+            log.info("capture_stop_postponed", recording_id=recording.id, reason=error.reason)
+        return recording
+
+    async def _find(self, recording_id: str) -> Recording:
+        async with self._begin() as unit:
+            recording = await unit.recordings.get(recording_id)
+        if recording is None:
+            raise RecordingNotFound("There is no such recording.")
+        return recording
+
+    async def _recorder(self, meeting_id: str) -> Appointment:
+        appointment = await self._meetings.appointment(meeting_id)
+        if appointment.role not in RECORDERS:
+            raise RecordForbidden("Only chair, secretary and operator may record.")
+        return appointment
+
+    async def _visible(self, recording: Recording) -> bool:
+        try:
+            appointment = await self._meetings.appointment(recording.meeting_id)
+        except NotFound:
+            return False
+        if appointment.role and appointment.role != "press":
+            return True
+        return await self._meetings.may_oversee(recording.unit_id)
