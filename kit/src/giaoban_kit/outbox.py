@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
@@ -12,7 +13,7 @@ import nats.errors
 import sqlalchemy as sa
 from nats.js import JetStreamContext
 from nats.js.errors import TooManyStalledMsgsError
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -33,6 +34,7 @@ KEEP_PUBLISHED = "1 day"
 KEEP_INBOX = "30 days"  # longer than any stream keeps an event (14 days)
 
 PUBLISHED = Counter("giaoban_outbox_published_total", "Events published from the outbox")
+OLDEST = Gauge("giaoban_outbox_oldest_seconds", "Age of the oldest event that was not published yet")
 
 _metadata = sa.MetaData()
 outbox_table = sa.Table(
@@ -149,7 +151,9 @@ class _Relay:
             )
             rows = (await connection.execute(pending)).all()
             if not rows:
+                OLDEST.set(0)
                 return 0
+            OLDEST.set((datetime.now(UTC) - rows[0].created_at).total_seconds())
             done = await self._publish(rows)
             if done:
                 await self._mark(connection, done)

@@ -12,3 +12,4 @@ JOIN_SECONDS = Histogram(
 )
 ACTS = Counter("giaoban_media_acts_total", "Acts in meetings", ["act", "outcome"])
 ROOMS_MOVED = Counter("giaoban_media_rooms_moved_total", "Rooms placed on a node", ["node"])
+NODE_UP = Gauge("giaoban_media_node_up", "1 while the replicas agree that the media node lives", ["node"])

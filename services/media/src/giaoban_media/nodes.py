@@ -16,6 +16,7 @@ from giaoban_kit.kv import RESTARTED, SYNCED, Bucket, Entry
 
 from giaoban_media.conference import codec
 from giaoban_media.domain import NodeStatus
+from giaoban_media.metrics import NODE_UP
 
 LOAD_INTERVAL = 5.0
 """Seconds between two writes of a node's load; every node tells it to every replica."""
@@ -75,7 +76,9 @@ class Nodes:
             elif change is RESTARTED:
                 self._known = {}
             elif isinstance(change, Entry):
-                self._known[change.key] = (_decode(change.value), change.revision)
+                status = _decode(change.value)
+                self._known[change.key] = (status, change.revision)
+                NODE_UP.labels(change.key).set(status.up)
             self._on_change()
 
     async def _write_reports(self) -> None:

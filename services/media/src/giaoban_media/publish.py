@@ -18,6 +18,7 @@ from giaoban_media.conference import codec
 from giaoban_media.conference.acts import Effect, Granted
 from giaoban_media.conference.model import Participant, Room
 from giaoban_media.domain import Grant
+from giaoban_media.metrics import ROOMS_MOVED
 
 MAX_WAITING = 10_000
 RETRY_DELAY = 0.5
@@ -115,6 +116,7 @@ class NatsNews:
 
     async def moved(self, room: Room) -> None:
         """room.moved."""
+        ROOMS_MOVED.labels(room.node_id).inc()
         message = events_pb2.RoomMoved(
             meeting_id=room.meeting_id, node_id=room.node_id, generation=room.generation
         )
