@@ -55,6 +55,11 @@ class Tools:
     threads: int = 2
 
 
+def is_empty(data: bytes) -> bool:
+    """Whether a track holds nothing: the node writes the header with the first packet that it records."""
+    return len(data) <= len(_MAGIC) and _MAGIC.startswith(data)
+
+
 def read_header(data: bytes) -> MjrHeader:
     """The header of a track. Raises ValueError for what is none."""
     if data[:8] != _MAGIC or len(data) < 10:
@@ -68,11 +73,17 @@ def read_header(data: bytes) -> MjrHeader:
     return MjrHeader(kind, str(document.get("c", "")), datetime.fromtimestamp(first / 1e6, UTC))
 
 
-async def unpack(tools: Tools, track: Track, source: Path) -> tuple[MjrHeader, Path, timedelta]:
-    """A track's media in a container: its header, the file, and how long it is. Raises `ComposeFailed`."""
+async def unpack(tools: Tools, track: Track, source: Path) -> tuple[MjrHeader, Path, timedelta] | None:
+    """A track's media in a container: its header, the file, and how long it is; None when nothing was sent.
+
+    Raises `ComposeFailed`.
+    """
     with source.open("rb") as opened:
+        beginning = opened.read(MAX_HEADER_BYTES)
+        if is_empty(beginning):
+            return None
         try:
-            header = read_header(opened.read(MAX_HEADER_BYTES))
+            header = read_header(beginning)
         except (ValueError, struct.error) as error:
             raise ComposeFailed(f"{track.name.file}: {error}") from error
     target = source.with_suffix(".opus" if header.kind == "audio" else ".webm")

@@ -113,13 +113,14 @@ class Worker:
             source = folder / f"{number:04}.mjr"
             try:
                 await self._storage.fetch_track(track, source)
-                header, file, duration = await unpack(self._tools, track, source)
+                media = await unpack(self._tools, track, source)
             except (ComposeFailed, TrackDamaged) as error:
                 log.warning("track_left_out", file=track.name.file, reason=error.reason)
                 left_out.append(error.detail)
                 continue
-            source.unlink()
-            found.append((header, file, duration, track.name.participant_id))
+            await asyncio.to_thread(source.unlink)
+            if media is not None:
+                found.append((*media, track.name.participant_id))
         if not found:
             return [], left_out
         begin = min(header.first_packet for header, *_ in found)
