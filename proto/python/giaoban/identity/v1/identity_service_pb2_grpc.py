@@ -119,7 +119,7 @@ class IdentityServiceServicer:
     def SignIn(self, request, context):
         """Signs a user in with a password (Argon2id).
         Errors: INVALID_CREDENTIALS (same for unknown user, wrong password, inactive user),
-        SIGN_IN_LOCKED (RetryInfo tells when), INVALID_ARGUMENT. Not idempotent.
+        SIGN_IN_LOCKED, SIGN_IN_BUSY (RetryInfo tells when), INVALID_ARGUMENT. Not idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,7 +127,7 @@ class IdentityServiceServicer:
 
     def SignInTerminal(self, request, context):
         """Signs a terminal in with its site's device key.
-        Errors: INVALID_CREDENTIALS, SIGN_IN_LOCKED. Not idempotent.
+        Errors: INVALID_CREDENTIALS, SIGN_IN_LOCKED, SIGN_IN_BUSY. Not idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -221,7 +221,8 @@ class IdentityServiceServicer:
 
     def ImportDirectory(self, request, context):
         """Creates or updates an organisation with its units, sites, users and roles, matched by
-        their codes; nothing is deleted. Administration tools only. Idempotent.
+        their codes; nothing is deleted. Administration tools only.
+        Errors: DIRECTORY_ENTRY_INVALID, INVALID_ARGUMENT. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

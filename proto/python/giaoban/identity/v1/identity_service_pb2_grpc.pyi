@@ -19,11 +19,11 @@ class IdentityServiceStub:
     SignIn: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInRequest, _identity_service_pb2.SignInResponse]
     """Signs a user in with a password (Argon2id).
     Errors: INVALID_CREDENTIALS (same for unknown user, wrong password, inactive user),
-    SIGN_IN_LOCKED (RetryInfo tells when), INVALID_ARGUMENT. Not idempotent.
+    SIGN_IN_LOCKED, SIGN_IN_BUSY (RetryInfo tells when), INVALID_ARGUMENT. Not idempotent.
     """
     SignInTerminal: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.SignInTerminalRequest, _identity_service_pb2.SignInTerminalResponse]
     """Signs a terminal in with its site's device key.
-    Errors: INVALID_CREDENTIALS, SIGN_IN_LOCKED. Not idempotent.
+    Errors: INVALID_CREDENTIALS, SIGN_IN_LOCKED, SIGN_IN_BUSY. Not idempotent.
     """
     RefreshSession: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.RefreshSessionRequest, _identity_service_pb2.RefreshSessionResponse]
     """Rotates a refresh token. A token used twice ends the whole session.
@@ -55,7 +55,8 @@ class IdentityServiceStub:
     """The people behind invited parties, each once. Services only. Idempotent."""
     ImportDirectory: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ImportDirectoryRequest, _identity_service_pb2.ImportDirectoryResponse]
     """Creates or updates an organisation with its units, sites, users and roles, matched by
-    their codes; nothing is deleted. Administration tools only. Idempotent.
+    their codes; nothing is deleted. Administration tools only.
+    Errors: DIRECTORY_ENTRY_INVALID, INVALID_ARGUMENT. Idempotent.
     """
 
 class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -69,7 +70,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_identity_service_pb2.SignInResponse]:
         """Signs a user in with a password (Argon2id).
         Errors: INVALID_CREDENTIALS (same for unknown user, wrong password, inactive user),
-        SIGN_IN_LOCKED (RetryInfo tells when), INVALID_ARGUMENT. Not idempotent.
+        SIGN_IN_LOCKED, SIGN_IN_BUSY (RetryInfo tells when), INVALID_ARGUMENT. Not idempotent.
         """
 
     @_abc_1.abstractmethod
@@ -79,7 +80,7 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_identity_service_pb2.SignInTerminalRequest, _abc.Awaitable[_identity_service_pb2.SignInTerminalResponse]],
     ) -> _abc.Awaitable[_identity_service_pb2.SignInTerminalResponse]:
         """Signs a terminal in with its site's device key.
-        Errors: INVALID_CREDENTIALS, SIGN_IN_LOCKED. Not idempotent.
+        Errors: INVALID_CREDENTIALS, SIGN_IN_LOCKED, SIGN_IN_BUSY. Not idempotent.
         """
 
     @_abc_1.abstractmethod
@@ -189,7 +190,8 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_identity_service_pb2.ImportDirectoryRequest, _abc.Awaitable[_identity_service_pb2.ImportDirectoryResponse]],
     ) -> _abc.Awaitable[_identity_service_pb2.ImportDirectoryResponse]:
         """Creates or updates an organisation with its units, sites, users and roles, matched by
-        their codes; nothing is deleted. Administration tools only. Idempotent.
+        their codes; nothing is deleted. Administration tools only.
+        Errors: DIRECTORY_ENTRY_INVALID, INVALID_ARGUMENT. Idempotent.
         """
 
 def add_IdentityServiceServicer_to_server(servicer: IdentityServiceServicer, server: _aio.Server) -> None: ...

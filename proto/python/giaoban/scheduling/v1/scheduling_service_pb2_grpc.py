@@ -99,7 +99,7 @@ class SchedulingServiceServicer:
     def CreateMeeting(self, request, context):
         """Calls a meeting. Needs PERMISSION_CONVENE in the unit. Idempotent with `idempotency_key`.
         Errors: MEETING_INVALID (field violations), CONVENE_FORBIDDEN, UNIT_NOT_FOUND,
-        IDEMPOTENCY_KEY_REUSED (same key, other content).
+        IDEMPOTENCY_KEY_REUSED (same key, other content), SITE_BOOKED (metadata: which site, when).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -122,7 +122,7 @@ class SchedulingServiceServicer:
     def UpdateMeeting(self, request, context):
         """Changes a meeting that has not ended. Chair, secretary or convener.
         Errors: MEETING_NOT_FOUND, MEETING_INVALID, MEETING_CHANGED (etag), MEETING_ENDED,
-        MEETING_CANCELLED, EDIT_FORBIDDEN. Not idempotent (etag guards).
+        MEETING_CANCELLED, EDIT_FORBIDDEN, SITE_BOOKED. Not idempotent (etag guards).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -170,7 +170,8 @@ class SchedulingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetAttendance(self, request, context):
-        """Who was there, at which site, from when to when; the absent too. Idempotent.
+        """Who was there, at which site, from when to when; the absent too.
+        Errors: MEETING_NOT_FOUND, ATTENDANCE_FORBIDDEN. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -19,7 +19,7 @@ class SchedulingServiceStub:
     CreateMeeting: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.CreateMeetingRequest, _scheduling_service_pb2.CreateMeetingResponse]
     """Calls a meeting. Needs PERMISSION_CONVENE in the unit. Idempotent with `idempotency_key`.
     Errors: MEETING_INVALID (field violations), CONVENE_FORBIDDEN, UNIT_NOT_FOUND,
-    IDEMPOTENCY_KEY_REUSED (same key, other content).
+    IDEMPOTENCY_KEY_REUSED (same key, other content), SITE_BOOKED (metadata: which site, when).
     """
     GetMeeting: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.GetMeetingRequest, _scheduling_service_pb2.GetMeetingResponse]
     """Errors: MEETING_NOT_FOUND (also when the caller may not see it). Idempotent."""
@@ -28,7 +28,7 @@ class SchedulingServiceStub:
     UpdateMeeting: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.UpdateMeetingRequest, _scheduling_service_pb2.UpdateMeetingResponse]
     """Changes a meeting that has not ended. Chair, secretary or convener.
     Errors: MEETING_NOT_FOUND, MEETING_INVALID, MEETING_CHANGED (etag), MEETING_ENDED,
-    MEETING_CANCELLED, EDIT_FORBIDDEN. Not idempotent (etag guards).
+    MEETING_CANCELLED, EDIT_FORBIDDEN, SITE_BOOKED. Not idempotent (etag guards).
     """
     CancelMeeting: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.CancelMeetingRequest, _scheduling_service_pb2.CancelMeetingResponse]
     """Errors: MEETING_NOT_FOUND, MEETING_CHANGED, MEETING_ENDED, MEETING_RUNNING, EDIT_FORBIDDEN. Idempotent."""
@@ -50,7 +50,9 @@ class SchedulingServiceStub:
     Errors: ADMISSION_NOT_FOUND, ADMIT_FORBIDDEN, ADMISSION_DECIDED (other decision). Idempotent.
     """
     GetAttendance: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.GetAttendanceRequest, _scheduling_service_pb2.GetAttendanceResponse]
-    """Who was there, at which site, from when to when; the absent too. Idempotent."""
+    """Who was there, at which site, from when to when; the absent too.
+    Errors: MEETING_NOT_FOUND, ATTENDANCE_FORBIDDEN. Idempotent.
+    """
     GetMyAppointment: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.GetMyAppointmentRequest, _scheduling_service_pb2.GetMyAppointmentResponse]
     """The caller's role in a meeting, for services that guard acts on it. Idempotent.
     Errors: MEETING_NOT_FOUND.
@@ -67,7 +69,7 @@ class SchedulingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_scheduling_service_pb2.CreateMeetingResponse]:
         """Calls a meeting. Needs PERMISSION_CONVENE in the unit. Idempotent with `idempotency_key`.
         Errors: MEETING_INVALID (field violations), CONVENE_FORBIDDEN, UNIT_NOT_FOUND,
-        IDEMPOTENCY_KEY_REUSED (same key, other content).
+        IDEMPOTENCY_KEY_REUSED (same key, other content), SITE_BOOKED (metadata: which site, when).
         """
 
     @_abc_1.abstractmethod
@@ -94,7 +96,7 @@ class SchedulingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_scheduling_service_pb2.UpdateMeetingResponse]:
         """Changes a meeting that has not ended. Chair, secretary or convener.
         Errors: MEETING_NOT_FOUND, MEETING_INVALID, MEETING_CHANGED (etag), MEETING_ENDED,
-        MEETING_CANCELLED, EDIT_FORBIDDEN. Not idempotent (etag guards).
+        MEETING_CANCELLED, EDIT_FORBIDDEN, SITE_BOOKED. Not idempotent (etag guards).
         """
 
     @_abc_1.abstractmethod
@@ -152,7 +154,9 @@ class SchedulingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduling_service_pb2.GetAttendanceRequest,
         context: _aio.ServicerContext[_scheduling_service_pb2.GetAttendanceRequest, _abc.Awaitable[_scheduling_service_pb2.GetAttendanceResponse]],
     ) -> _abc.Awaitable[_scheduling_service_pb2.GetAttendanceResponse]:
-        """Who was there, at which site, from when to when; the absent too. Idempotent."""
+        """Who was there, at which site, from when to when; the absent too.
+        Errors: MEETING_NOT_FOUND, ATTENDANCE_FORBIDDEN. Idempotent.
+        """
 
     @_abc_1.abstractmethod
     def GetMyAppointment(
