@@ -22,6 +22,7 @@ from giaoban_dev.infra.postgres import binaries as postgres_binaries
 from giaoban_dev.stack.services import SERVICES, House, environment
 from giaoban_dev.stack.settings import Addresses, Ports
 from giaoban_dev.stack.smoke import smoke
+from giaoban_dev.stack.smoke_meeting import smoke_meeting
 from giaoban_dev.stack.supervisor import StackLock
 from giaoban_dev.stack.up import Plan, make_house, up
 
@@ -39,7 +40,7 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     starting = commands.add_parser("up", help="start everything; Ctrl-C stops it")
     starting.add_argument("--servers", action="store_true", help="only PostgreSQL, NATS, mail and Janus")
-    asking = commands.add_parser("smoke", help="ask every part of a running stack for an answer")
+    asking = commands.add_parser("smoke", help="ask every part of a running stack, then meet in it")
     asking.add_argument("--servers", action="store_true", help="only PostgreSQL, NATS, mail and Janus")
     commands.add_parser("reset", help="delete data, secrets and logs")
     commands.add_parser("versions", help="print what is installed, by running it")
@@ -51,7 +52,7 @@ def main() -> int:
             case "up":
                 asyncio.run(_up(Plan(services=()) if arguments.servers else WHOLE))
             case "smoke":
-                asyncio.run(smoke(_house(), () if arguments.servers else SERVICES, say=_say))
+                asyncio.run(_smoke(servers_only=arguments.servers))
             case "reset":
                 _reset()
             case "versions":
@@ -66,6 +67,13 @@ def main() -> int:
 
 def _house() -> House:
     return make_house(state_dir(), Ports.from_environment(os.environ), Addresses.from_environment(os.environ))
+
+
+async def _smoke(*, servers_only: bool) -> None:
+    house = _house()
+    await smoke(house, () if servers_only else SERVICES, say=_say)
+    if not servers_only:
+        await smoke_meeting(house, say=_say)
 
 
 async def _up(plan: Plan) -> None:
