@@ -26,6 +26,7 @@ MEDIA_GRACE = 2.0  # seconds between lost media and a fresh join, in which the s
 FIRST_BACKOFF = 0.1
 MAX_BACKOFF = 5.0
 STABLE_AFTER = 10.0  # seconds in a meeting after which backing off begins anew
+LEFT = "left"  # what `run` returns after `leave`: the server closes such a connection without a word
 RETRIED_CODES = {"server_stopping", "no_media_node", "internal"}
 
 
@@ -123,6 +124,7 @@ class Participant:
         self._view = view or View()
         self._local_ip, self._decrypt_every = local_ip, decrypt_every
         self._token: str | None = None
+        self._leaving = False
         self._socket: websockets.ClientConnection | None = None
         self._requests = 0
         self._publishing: str | None = None  # id of the `publish` whose reply is awaited
@@ -146,6 +148,8 @@ class Participant:
                     problem = f"{type(error).__name__}: {error}"
                 finally:
                     self._disconnected()
+                if self._leaving:
+                    return LEFT
                 if ended is not None and ended not in RETRIED_CODES:
                     return ended
                 self.counts.failures += 1
@@ -158,7 +162,8 @@ class Participant:
             self._drop_media()
 
     async def leave(self) -> None:
-        """Leave for good; `run` ends when the server has closed the connection."""
+        """Leave for good; `run` returns LEFT when the server has closed the connection."""
+        self._leaving = True
         await self._send({"type": "leave"})
 
     async def command(self, act: str, **fields: Any) -> None:
