@@ -27,6 +27,7 @@ SHARED = {
 
 GATEWAY_ONLY = {
     "REQUEST_INVALID": "The payload has the wrong shape; `errors` names each field and its remedy.",
+    "BODY_INVALID": "The body is not what its content type says.",
     "REQUEST_REFUSED": "The request cannot be served in this form.",
     "PATH_NOT_FOUND": "There is nothing at this address.",
     "METHOD_NOT_ALLOWED": "This address does not know the method.",
