@@ -22,24 +22,30 @@ DESCRIPTION = (
 )
 
 
+class _Giaoban(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """The description of the API, with the one shape of every error."""
+        if self.openapi_schema is None:
+            description = super().openapi()
+            description["components"]["schemas"]["Problem"] = Problem.model_json_schema()
+        return super().openapi()
+
+
 def create_app(config: Config) -> FastAPI:
     """The application without its services (`app.state.services`), which only a running process has."""
+    content = {problems.MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     refused: dict[int | str, dict[str, Any]] = {
-        "4XX": {
-            "description": "Refused",
-            "content": {problems.MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
-        },
-        "5XX": {
-            "description": "Failed",
-            "content": {problems.MEDIA_TYPE: {"schema": Problem.model_json_schema()}},
-        },
+        "4XX": {"description": "Refused", "content": content},
+        "5XX": {"description": "Failed", "content": content},
     }
-    app = FastAPI(
+    app = _Giaoban(
         title="Giaoban",
         version="1",
         description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         responses=refused,
         generate_unique_id_function=_operation_id,
     )
@@ -48,7 +54,7 @@ def create_app(config: Config) -> FastAPI:
         app.include_router(each.router)
     app.include_router(endpoint.router)
     if config.web_directory is not None and config.web_directory.is_dir():
-        app.mount("/", WebClient(config.web_directory))
+        app.router.default = WebClient(config.web_directory, app.router.default)
     app.add_middleware(Guard, config=config)
     # No spans for receive and send: a WebSocket would drown the trace.
     app.add_middleware(

@@ -18,7 +18,9 @@ from giaoban_gateway.services import Services
 CSRF_HEADER = "x-requested-with"
 CSRF_VALUE = "giaoban"
 
-_bearer = HTTPBearer(auto_error=False, bearerFormat="JWT", description="Access token from sign-in")
+_bearer = HTTPBearer(
+    auto_error=False, scheme_name="bearerAuth", bearerFormat="JWT", description="Access token from sign-in"
+)
 
 
 class TokenMissing(Unauthenticated):

@@ -26,6 +26,7 @@ from giaoban_kit.tokens import TokenVerifier, identity_jwks
 from giaoban_gateway.app import create_app
 from giaoban_gateway.config import Config
 from giaoban_gateway.limits import Limiter
+from giaoban_gateway.live.endpoint import MAX_FRAME_BYTES
 from giaoban_gateway.live.hub import Hub
 from giaoban_gateway.services import Services
 from giaoban_gateway.tickets import CONTENT_LIFETIME, Tickets
@@ -86,7 +87,8 @@ async def _http(app: FastAPI, config: Config) -> AsyncIterator[None]:
         server_header=False,
         proxy_headers=False,
         ws="websockets-sansio",
-        ws_max_size=64 * 1024,
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,  # a window per client would cost more than small messages save
         ws_ping_interval=10,
         ws_ping_timeout=15,
         timeout_graceful_shutdown=GRACE_SECONDS,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +12,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from giaoban_kit.errors import ErrorKind, Exhausted, FieldViolation, GiaobanError, Invalid, Unavailable
-from giaoban_kit.logging import get_logger
 from opentelemetry import trace
 from starlette.exceptions import HTTPException
 
@@ -36,13 +36,21 @@ _STATUS_OF_REASON = {"MEETING_CHANGED": 412, "IF_MATCH_REQUIRED": 428, "BODY_TOO
 """Reasons with a more exact status of their own (RFC 9110, RFC 6585)."""
 
 _HTTP_REASONS = {
+    400: "BODY_INVALID",
     404: "PATH_NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
     413: "BODY_TOO_LARGE",
     415: "MEDIA_TYPE_WRONG",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
 }
 
-log = get_logger(__name__)
+MAX_VIOLATIONS = 100
+MAX_FIELD_CHARACTERS = 200
+RETRY_SECONDS = 2.0
+"""When to come again if a part that is not there says nothing about it."""
+
+_AWAY = "A part of the system does not answer at this moment. Try again."
 
 
 def problem(
@@ -70,7 +78,7 @@ def problem(
         body["errors"] = [
             {"field": each.field, "reason": each.reason, "remedy": each.remedy} for each in errors
         ]
-    headers = {} if retry_after is None else {"Retry-After": str(max(1, round(retry_after)))}
+    headers = {} if retry_after is None else {"Retry-After": str(max(1, math.ceil(retry_after)))}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
@@ -79,24 +87,34 @@ def problem(
 def from_error(error: GiaobanError) -> Response:
     """The problem of an error; what is internal stays inside."""
     status = _STATUS_OF_REASON.get(error.reason, STATUS[error.kind])
-    if error.kind is ErrorKind.INTERNAL:
-        return problem(500, "INTERNAL", "Something went wrong on our side. Tell your operator the trace id.")
-    violations = error.violations if isinstance(error, Invalid) else ()
+    if error.reason == "CANCELLED":  # what gRPC says when a server stops under a call
+        status = 503
+    elif error.kind is ErrorKind.INTERNAL:
+        return internal()
+    away = status in (503, 504)
+    # Reasons of our own come with a text for people; gRPC's own texts name addresses.
+    named = error.reason not in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
     retry = error.retry_after if isinstance(error, Exhausted | Unavailable) else None
     return problem(
         status,
-        error.reason,
-        error.detail,
-        errors=violations,
+        error.reason if named or not away else _HTTP_REASONS[status],
+        error.detail if named or not away else _AWAY,
+        errors=error.violations if isinstance(error, Invalid) else (),
         metadata=error.metadata,
-        retry_after=retry.total_seconds() if retry else None,
+        retry_after=retry.total_seconds() if retry else RETRY_SECONDS if away else None,
     )
+
+
+def internal() -> Response:
+    """What nobody expected; the log has it under the trace id."""
+    return problem(500, "INTERNAL", "Something went wrong on our side. Tell your operator the trace id.")
 
 
 def from_validation(error: RequestValidationError) -> Response:
     """A payload of the wrong shape: 422 with a line for each field."""
     violations = [
-        FieldViolation(_field(each["loc"]), _reason(each["type"]), _remedy(each)) for each in error.errors()
+        FieldViolation(_field(each["loc"]), _reason(each["type"]), _remedy(each))
+        for each in error.errors()[:MAX_VIOLATIONS]
     ]
     return problem(422, "REQUEST_INVALID", "Correct the fields named in errors.", errors=violations)
 
@@ -115,19 +133,18 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> Response:
         reason = _HTTP_REASONS.get(error.status_code, "REQUEST_REFUSED")
-        response = problem(error.status_code, reason, str(error.detail))
+        body = FieldViolation("body", reason, "Send well-formed JSON in UTF-8.")
+        errors = [body] if error.status_code == 400 else []
+        response = problem(error.status_code, reason, str(error.detail), errors=errors)
         response.headers.update(error.headers or {})
         return response
 
-    @app.exception_handler(Exception)
-    async def _unexpected(_: Request, error: Exception) -> Response:
-        log.error("request_failed", exc_info=error)
-        return problem(500, "INTERNAL", "Something went wrong on our side. Tell your operator the trace id.")
-
 
 def _field(location: Sequence[Any]) -> str:
-    parts = [str(each) for each in location if each not in ("body", "query", "path", "header")]
-    return ".".join(parts) or "body"
+    place, *parts = location
+    # A name that the client made up may hold what UTF-8 cannot (RFC 8259, section 8.2).
+    name = ".".join(str(each) for each in parts).encode(errors="replace").decode()
+    return name[:MAX_FIELD_CHARACTERS] or str(place)
 
 
 def _reason(kind: str) -> str:

@@ -6,14 +6,19 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 
+from giaoban_kit.logging import get_logger
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import HTTPConnection
+from starlette.requests import ClientDisconnect, HTTPConnection
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from giaoban_gateway.config import Config
-from giaoban_gateway.problems import problem
+from giaoban_gateway.problems import internal, problem
 
 MAX_BODY_BYTES = 1024 * 1024
+MAX_DIGITS = 15
+
+log = get_logger(__name__)
 
 
 def origins(config: Config) -> frozenset[str]:
@@ -22,15 +27,15 @@ def origins(config: Config) -> frozenset[str]:
 
 
 def client_address(connection: HTTPConnection, config: Config) -> str:
-    """The client's address; X-Forwarded-For counts only from a trusted proxy."""
-    direct = connection.client.host if connection.client else "unknown"
-    if direct in config.trusted_proxies:
-        forwarded = connection.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    """The client's address: the last in X-Forwarded-For that no trusted proxy of ours added."""
+    address = connection.client.host if connection.client else "unknown"
+    forwarded = ",".join(connection.headers.getlist("x-forwarded-for")).split(",")
+    while address in config.trusted_proxies and forwarded:
         try:
-            return str(ipaddress.ip_address(forwarded))
+            address = str(ipaddress.ip_address(forwarded.pop().strip()))
         except ValueError:
-            return direct
-    return direct
+            break
+    return address
 
 
 def headers(config: Config) -> Mapping[str, str]:
@@ -54,7 +59,7 @@ def headers(config: Config) -> Mapping[str, str]:
 
 
 class Guard:
-    """ASGI middleware: body limit before, headers after."""
+    """ASGI middleware: size and type of the body before, headers after, and a word for what nobody expected."""
 
     def __init__(self, app: ASGIApp, config: Config) -> None:
         """Wraps an application."""
@@ -67,8 +72,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        started = False
+
         async def guarded(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 out = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     out.setdefault(name, value)
@@ -76,25 +85,54 @@ class Guard:
                     out.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        length = Headers(scope=scope).get("content-length", "0")
-        if not length.isdecimal() or int(length) > MAX_BODY_BYTES:
-            await problem(413, "BODY_TOO_LARGE", f"Send at most {MAX_BODY_BYTES} bytes.")(
-                scope, receive, guarded
-            )
+        try:
+            refused, receive = await _check_body(Headers(scope=scope), receive)
+            await (refused or self._app)(scope, receive, guarded)
+        except ClientDisconnect:
             return
-        await self._app(scope, _Bounded(receive), guarded)
+        except Exception:
+            log.exception("request_failed")
+            if started:
+                raise  # too late to say so; the server cuts the connection
+            await internal()(scope, receive, guarded)
 
 
-class _Bounded:
-    """Counts a body that does not say how long it is."""
+async def _check_body(headers: Headers, receive: Receive) -> tuple[Response | None, Receive]:
+    """The refusal of a body, or None; and where the body is read from now."""
+    length, chunked = headers.get("content-length", "0"), "transfer-encoding" in headers
+    if not length.isdecimal() or len(length) > MAX_DIGITS or int(length) > MAX_BODY_BYTES:
+        return _too_large(), receive
+    if not chunked and length == "0":
+        return None, receive
+    media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        return problem(415, "MEDIA_TYPE_WRONG", "Send the body as application/json."), receive
+    if not chunked:
+        return None, receive
+    # A body that does not say how long it is gets read first, so that too much of it is refused in words.
+    body = bytearray()
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > MAX_BODY_BYTES:
+            return _too_large(), receive
+    return None, _replayed(bytes(body), receive)
 
-    def __init__(self, receive: Receive) -> None:
-        self._receive = receive
-        self._size = 0
 
-    async def __call__(self) -> Message:
-        message = await self._receive()
-        self._size += len(message.get("body", b""))
-        if self._size > MAX_BODY_BYTES:
-            return {"type": "http.disconnect"}
-        return message
+def _too_large() -> Response:
+    refused = problem(413, "BODY_TOO_LARGE", f"Send at most {MAX_BODY_BYTES} bytes.")
+    refused.headers["Connection"] = "close"
+    return refused
+
+
+def _replayed(body: bytes, receive: Receive) -> Receive:
+    waiting: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay

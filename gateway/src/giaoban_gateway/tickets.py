@@ -11,13 +11,16 @@ import json
 import secrets
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import jwt
 from giaoban_kit.errors import Unauthenticated
 from giaoban_kit.kv import Bucket
 from giaoban_kit.tokens import Principal
 
 CONNECT_LIFETIME = timedelta(seconds=30)
 CONTENT_LIFETIME = timedelta(minutes=10)
+MIN_LIFETIME = timedelta(seconds=1)
 MAX_TICKET_CHARACTERS = 128
 
 
@@ -47,10 +50,14 @@ class Tickets:
     async def issue(
         self, purpose: str, subject: str, principal: Principal, token: str, lifetime: timedelta
     ) -> tuple[str, datetime]:
-        """A new ticket and when it expires."""
+        """A new ticket and when it expires: after `lifetime`, or with the token that it stands for."""
+        ends = datetime.fromtimestamp(_claims(token)["exp"], UTC)
+        lifetime = max(min(lifetime, ends - datetime.now(UTC)), MIN_LIFETIME)
         ticket = secrets.token_urlsafe(32)
         held = {"purpose": purpose, "subject": subject, "token": token, "principal": asdict(principal)}
-        await self._bucket.create(_key(ticket), json.dumps(held).encode(), ttl=lifetime)
+        await self._bucket.create(
+            _key(ticket), json.dumps(held).encode(), ttl=timedelta(seconds=int(lifetime.total_seconds()))
+        )
         return ticket, datetime.now(UTC) + lifetime
 
     async def use_once(self, ticket: str, purpose: str, subject: str) -> Held:
@@ -65,6 +72,12 @@ class Tickets:
 
 def _key(ticket: str) -> str:
     return hashlib.sha256(ticket[:MAX_TICKET_CHARACTERS].encode()).hexdigest()
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """What a token says that was verified before."""
+    claims: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return claims
 
 
 def _held(data: bytes | None, purpose: str, subject: str) -> Held:

@@ -4,40 +4,80 @@
  */
 
 export interface paths {
-    "/v1/auth/sign-in": {
+    "/.well-known/jwks.json": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get?: never;
-        put?: never;
         /**
-         * Sign In
-         * @description Signs a person in; sets the refresh cookie.
+         * Jwks
+         * @description The public keys that verify access tokens (RFC 7517).
          */
-        post: operations["sign_in"];
+        get: operations["jwks"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/v1/auth/terminal": {
+    "/asyncapi.yaml": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get?: never;
-        put?: never;
         /**
-         * Sign In Terminal
-         * @description Signs a terminal in with its site's device key.
+         * Asyncapi
+         * @description The description of the meeting WebSocket (AsyncAPI 3).
          */
-        post: operations["sign_in_terminal"];
+        get: operations["asyncapi"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/healthz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Healthz
+         * @description Whether the process lives; asks nobody.
+         */
+        get: operations["healthz"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/readyz": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Readyz
+         * @description Whether requests can be served: identity answers, and the process is not stopping.
+         */
+        get: operations["readyz"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -64,6 +104,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/auth/sign-in": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Sign In
+         * @description Signs a person in; sets the refresh cookie.
+         */
+        post: operations["sign_in"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/auth/sign-out": {
         parameters: {
             query?: never;
@@ -84,20 +144,20 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/.well-known/jwks.json": {
+    "/v1/auth/terminal": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /**
-         * Jwks
-         * @description The public keys that verify access tokens (RFC 7517).
-         */
-        get: operations["jwks"];
+        get?: never;
         put?: never;
-        post?: never;
+        /**
+         * Sign In Terminal
+         * @description Signs a terminal in with its site's device key.
+         */
+        post: operations["sign_in_terminal"];
         delete?: never;
         options?: never;
         head?: never;
@@ -126,66 +186,6 @@ export interface paths {
          * @description Changes the caller's own preferences.
          */
         patch: operations["update_me"];
-        trace?: never;
-    };
-    "/v1/units": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List Units
-         * @description Every unit of the caller's organisation, parents before children.
-         */
-        get: operations["list_units"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/sites": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List Sites
-         * @description Sites of the caller's organisation.
-         */
-        get: operations["list_sites"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/users": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List Users
-         * @description Users of the caller's organisation, without mail addresses.
-         */
-        get: operations["list_users"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
         trace?: never;
     };
     "/v1/meetings": {
@@ -234,66 +234,6 @@ export interface paths {
          * @description Changes a meeting.
          */
         patch: operations["update_meeting"];
-        trace?: never;
-    };
-    "/v1/meetings/{meeting_id}:cancel": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Cancel Meeting
-         * @description Cancels a meeting that has not begun.
-         */
-        post: operations["cancel_meeting"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/meetings/{meeting_id}:end": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * End Meeting
-         * @description Ends a running meeting for everyone.
-         */
-        post: operations["end_meeting"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/meetings/{meeting_id}/attendance": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get Attendance
-         * @description Who was there, from when to when; the absent too.
-         */
-        get: operations["get_attendance"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
         trace?: never;
     };
     "/v1/meetings/{meeting_id}/admissions": {
@@ -356,6 +296,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/meetings/{meeting_id}/attendance": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Get Attendance
+         * @description Who was there, from when to when; the absent too.
+         */
+        get: operations["get_attendance"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/meetings/{meeting_id}/connect-tickets": {
         parameters: {
             query?: never;
@@ -394,6 +354,126 @@ export interface paths {
          * @description Starts recording a running meeting; one that runs is returned as it is.
          */
         post: operations["start_recording"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/meetings/{meeting_id}:cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Cancel Meeting
+         * @description Cancels a meeting that has not begun.
+         */
+        post: operations["cancel_meeting"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/meetings/{meeting_id}:end": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * End Meeting
+         * @description Ends a running meeting for everyone.
+         */
+        post: operations["end_meeting"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/nodes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Nodes
+         * @description Media nodes with their load; for operators.
+         */
+        get: operations["list_nodes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/notifications": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List Notifications
+         * @description The inbox, newest first.
+         */
+        get: operations["list_notifications"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/notifications/{notification_id}:read": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Mark Read
+         * @description Marks one entry as read.
+         */
+        post: operations["mark_read"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/notifications:read-all": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Mark All Read
+         * @description Marks everything up to now as read.
+         */
+        post: operations["mark_all_read"];
         delete?: never;
         options?: never;
         head?: never;
@@ -440,40 +520,20 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/recordings/{recording_id}:stop": {
+    "/v1/recordings/{recording_id}/content": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        get?: never;
-        put?: never;
         /**
-         * Stop Recording
-         * @description Stops capturing.
+         * Get Content
+         * @description The composed file, whole or a range of it; by bearer token or ticket.
          */
-        post: operations["stop_recording"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/recordings/{recording_id}:retry": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
+        get: operations["get_content"];
         put?: never;
-        /**
-         * Retry Recording
-         * @description Composes again after a failure.
-         */
-        post: operations["retry_recording"];
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -500,47 +560,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/recordings/{recording_id}/content": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Get Content
-         * @description The composed file, whole or a range of it; by bearer token or ticket.
-         */
-        get: operations["get_content"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/notifications": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * List Notifications
-         * @description The inbox, newest first.
-         */
-        get: operations["list_notifications"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/notifications:read-all": {
+    "/v1/recordings/{recording_id}:retry": {
         parameters: {
             query?: never;
             header?: never;
@@ -550,17 +570,17 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Mark All Read
-         * @description Marks everything up to now as read.
+         * Retry Recording
+         * @description Composes again after a failure.
          */
-        post: operations["mark_all_read"];
+        post: operations["retry_recording"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/v1/notifications/{notification_id}:read": {
+    "/v1/recordings/{recording_id}:stop": {
         parameters: {
             query?: never;
             header?: never;
@@ -570,17 +590,17 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Mark Read
-         * @description Marks one entry as read.
+         * Stop Recording
+         * @description Stops capturing.
          */
-        post: operations["mark_read"];
+        post: operations["stop_recording"];
         delete?: never;
         options?: never;
         head?: never;
         patch?: never;
         trace?: never;
     };
-    "/v1/nodes": {
+    "/v1/sites": {
         parameters: {
             query?: never;
             header?: never;
@@ -588,10 +608,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List Nodes
-         * @description Media nodes with their load; for operators.
+         * List Sites
+         * @description Sites of the caller's organisation.
          */
-        get: operations["list_nodes"];
+        get: operations["list_sites"];
         put?: never;
         post?: never;
         delete?: never;
@@ -600,7 +620,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/healthz": {
+    "/v1/units": {
         parameters: {
             query?: never;
             header?: never;
@@ -608,10 +628,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Healthz
-         * @description Whether the process lives; asks nobody.
+         * List Units
+         * @description Every unit of the caller's organisation, parents before children.
          */
-        get: operations["healthz"];
+        get: operations["list_units"];
         put?: never;
         post?: never;
         delete?: never;
@@ -620,7 +640,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/readyz": {
+    "/v1/users": {
         parameters: {
             query?: never;
             header?: never;
@@ -628,30 +648,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Readyz
-         * @description Whether requests can be served: identity answers, and the process is not stopping.
+         * List Users
+         * @description Users of the caller's organisation, without mail addresses.
          */
-        get: operations["readyz"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/asyncapi.yaml": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /**
-         * Asyncapi
-         * @description The description of the meeting WebSocket (AsyncAPI 3).
-         */
-        get: operations["asyncapi"];
+        get: operations["list_users"];
         put?: never;
         post?: never;
         delete?: never;
@@ -684,7 +684,11 @@ export interface components {
         Admission: {
             /** Id */
             id: string;
+            /** Participant Id */
+            participant_id: string | null;
             party: components["schemas"]["Party"];
+            /** Request Time */
+            request_time: string | null;
             /** Role */
             role: ("chair" | "secretary" | "operator" | "delegate" | "observer" | "press") | null;
             /**
@@ -692,10 +696,6 @@ export interface components {
              * @enum {string}
              */
             state: "waiting" | "admitted" | "refused";
-            /** Request Time */
-            request_time: string | null;
-            /** Participant Id */
-            participant_id: string | null;
         };
         /**
          * Appointment
@@ -728,41 +728,41 @@ export interface components {
          * @description Who was there from when to when; `absent` for the invited who never came.
          */
         AttendanceRecord: {
-            party: components["schemas"]["Party"];
-            /** Role */
-            role: ("chair" | "secretary" | "operator" | "delegate" | "observer" | "press") | null;
+            /** Absent */
+            absent: boolean;
             /** Join Time */
             join_time: string | null;
             /** Leave Time */
             leave_time: string | null;
-            /** Absent */
-            absent: boolean;
+            party: components["schemas"]["Party"];
+            /** Role */
+            role: ("chair" | "secretary" | "operator" | "delegate" | "observer" | "press") | null;
         };
         /**
          * ConnectTicket
          * @description Opens the meeting's WebSocket once.
          */
         ConnectTicket: {
-            /** Ticket */
-            ticket: string;
             /**
              * Expires At
              * Format: date-time
              */
             expires_at: string;
+            /** Ticket */
+            ticket: string;
         };
         /**
          * ContentTicket
          * @description A short-lived address of the composed file.
          */
         ContentTicket: {
-            /** Url */
-            url: string;
             /**
              * Expires At
              * Format: date-time
              */
             expires_at: string;
+            /** Url */
+            url: string;
         };
         /**
          * Inbox
@@ -771,10 +771,10 @@ export interface components {
         Inbox: {
             /** Items */
             items: components["schemas"]["Notification"][];
-            /** Unread Count */
-            unread_count: number;
             /** Next Page Token */
             next_page_token: string | null;
+            /** Unread Count */
+            unread_count: number;
         };
         /**
          * Me
@@ -786,11 +786,11 @@ export interface components {
              * @enum {string}
              */
             kind: "user" | "site";
-            user: components["schemas"]["User"] | null;
-            site: components["schemas"]["Site"] | null;
             organisation: components["schemas"]["Organisation"];
             /** Permissions */
             permissions: components["schemas"]["UnitPermissions"][];
+            site: components["schemas"]["Site"] | null;
+            user: components["schemas"]["User"] | null;
         };
         /**
          * MeUpdate
@@ -808,55 +808,55 @@ export interface components {
          * @description The scheduled thing; lists leave `appointments` empty.
          */
         Meeting: {
-            /** Id */
-            id: string;
-            /** Unit Id */
-            unit_id: string;
-            /** Unit Name */
-            unit_name: string;
-            /** Title */
-            title: string;
+            /** Actual End Time */
+            actual_end_time: string | null;
+            /** Actual Start Time */
+            actual_start_time: string | null;
+            /** Appointments */
+            appointments: components["schemas"]["Appointment"][];
+            /** Cancel Reason */
+            cancel_reason: string | null;
+            /** Create Time */
+            create_time: string | null;
+            /** Created By */
+            created_by: string;
             /** Description */
             description: string;
-            /**
-             * Start Time
-             * Format: date-time
-             */
-            start_time: string;
             /** Duration Seconds */
             duration_seconds: number;
-            /** Time Zone */
-            time_zone: string;
-            /**
-             * Status
-             * @enum {string}
-             */
-            status: "scheduled" | "running" | "ended" | "cancelled";
+            /** Etag */
+            etag: string;
+            /** Id */
+            id: string;
             /**
              * Microphone Policy
              * @enum {string}
              */
             microphone_policy: "floor" | "open";
-            /** Appointments */
-            appointments: components["schemas"]["Appointment"][];
-            /** Created By */
-            created_by: string;
-            /** Create Time */
-            create_time: string | null;
-            /** Update Time */
-            update_time: string | null;
-            /** Actual Start Time */
-            actual_start_time: string | null;
-            /** Actual End Time */
-            actual_end_time: string | null;
-            /** Etag */
-            etag: string;
             /** My Role */
             my_role: ("chair" | "secretary" | "operator" | "delegate" | "observer" | "press") | null;
-            /** Cancel Reason */
-            cancel_reason: string | null;
             /** Sequence */
             sequence: number;
+            /**
+             * Start Time
+             * Format: date-time
+             */
+            start_time: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "scheduled" | "running" | "ended" | "cancelled";
+            /** Time Zone */
+            time_zone: string;
+            /** Title */
+            title: string;
+            /** Unit Id */
+            unit_id: string;
+            /** Unit Name */
+            unit_name: string;
+            /** Update Time */
+            update_time: string | null;
         };
         /**
          * MeetingCancel
@@ -874,84 +874,88 @@ export interface components {
          * @description A meeting to be called.
          */
         MeetingCreate: {
-            /** Unit Id */
-            unit_id: string;
-            /** Title */
-            title: string;
+            /** Appointments */
+            appointments: components["schemas"]["AppointmentInput"][];
             /**
              * Description
              * @default
              */
             description: string;
-            /**
-             * Start Time
-             * Format: date-time
-             */
-            start_time: string;
             /** Duration Seconds */
             duration_seconds: number;
-            /**
-             * Time Zone
-             * @description IANA time zone
-             */
-            time_zone: string;
             /**
              * Microphone Policy
              * @default floor
              * @enum {string}
              */
             microphone_policy: "floor" | "open";
-            /** Appointments */
-            appointments: components["schemas"]["AppointmentInput"][];
+            /**
+             * Start Time
+             * Format: date-time
+             */
+            start_time: string;
+            /**
+             * Time Zone
+             * @description IANA time zone
+             */
+            time_zone: string;
+            /** Title */
+            title: string;
+            /** Unit Id */
+            unit_id: string;
         };
         /**
          * MeetingUpdate
          * @description What changes; absent fields stay as they are.
          */
         MeetingUpdate: {
-            /** Title */
-            title?: string | null;
-            /** Description */
-            description?: string | null;
-            /** Start Time */
-            start_time?: string | null;
-            /** Duration Seconds */
-            duration_seconds?: number | null;
-            /** Time Zone */
-            time_zone?: string | null;
-            /** Microphone Policy */
-            microphone_policy?: ("floor" | "open") | null;
             /** Appointments */
             appointments?: components["schemas"]["AppointmentInput"][] | null;
+            /** Description */
+            description?: string | null;
+            /** Duration Seconds */
+            duration_seconds?: number | null;
+            /** Microphone Policy */
+            microphone_policy?: ("floor" | "open") | null;
+            /** Start Time */
+            start_time?: string | null;
+            /** Time Zone */
+            time_zone?: string | null;
+            /** Title */
+            title?: string | null;
         };
         /**
          * Node
          * @description A media node with its load.
          */
         Node: {
-            /** Id */
-            id: string;
+            /** Handles */
+            handles: number;
             /**
              * Health
              * @enum {string}
              */
             health: "up" | "down" | "draining";
-            /** Sessions */
-            sessions: number;
-            /** Handles */
-            handles: number;
-            /** Peer Connections */
-            peer_connections: number;
-            /** Observe Time */
-            observe_time: string | null;
+            /** Id */
+            id: string;
             /** Janus Version */
             janus_version: string | null;
+            /** Observe Time */
+            observe_time: string | null;
+            /** Peer Connections */
+            peer_connections: number;
+            /** Sessions */
+            sessions: number;
         };
         /**
          * Notification
          * @description An inbox entry in the user's language.
          */
         Notification: {
+            /** Body */
+            body: string;
+            /** Create Time */
+            create_time: string | null;
             /** Id */
             id: string;
             /**
@@ -959,26 +963,22 @@ export interface components {
              * @enum {string}
              */
             kind: "meeting_invited" | "meeting_changed" | "meeting_cancelled" | "recording_ready" | "recording_failed";
-            /** Title */
-            title: string;
-            /** Body */
-            body: string;
             /** Meeting Id */
             meeting_id: string | null;
-            /** Create Time */
-            create_time: string | null;
             /** Read Time */
             read_time: string | null;
+            /** Title */
+            title: string;
         };
         /**
          * Organisation
          * @description A tenant.
          */
         Organisation: {
-            /** Id */
-            id: string;
             /** Code */
             code: string;
+            /** Id */
+            id: string;
             /** Name */
             name: string;
             /** Time Zone */
@@ -1045,13 +1045,13 @@ export interface components {
          * @description A party with the names that people read.
          */
         Party: {
+            /** Id */
+            id: string;
             /**
              * Kind
              * @enum {string}
              */
             kind: "user" | "site" | "unit";
-            /** Id */
-            id: string;
             /** Name */
             name: string;
             /** Office */
@@ -1066,50 +1066,81 @@ export interface components {
          * @description Somebody or something that can be invited.
          */
         PartyRef: {
+            /** Id */
+            id: string;
             /**
              * Kind
              * @enum {string}
              */
             kind: "user" | "site" | "unit";
-            /** Id */
-            id: string;
+        };
+        /**
+         * Problem
+         * @description RFC 9457; `reason` is stable, `detail` is for people.
+         */
+        Problem: {
+            /** Detail */
+            detail: string;
+            /**
+             * Errors
+             * @description field, reason and remedy of each
+             * @default null
+             */
+            errors: {
+                [key: string]: string;
+            }[] | null;
+            /** Reason */
+            reason: string;
+            /** Status */
+            status: number;
+            /** Title */
+            title: string;
+            /**
+             * Trace Id
+             * @default null
+             */
+            trace_id: string | null;
+            /** Type */
+            type: string;
+        } & {
+            [key: string]: unknown;
         };
         /**
          * Recording
          * @description A composed result, or what is on its way to it.
          */
         Recording: {
+            /** Duration Seconds */
+            duration_seconds: number | null;
+            /** Failure */
+            failure: string | null;
             /** Id */
             id: string;
+            /** Media Type */
+            media_type: string | null;
             /** Meeting Id */
             meeting_id: string;
             /** Meeting Title */
             meeting_title: string;
+            /** Progress Percent */
+            progress_percent: number;
+            /** Sha256 */
+            sha256: string | null;
+            /** Shipped Bytes */
+            shipped_bytes: number;
+            /** Size Bytes */
+            size_bytes: number;
+            /** Start Time */
+            start_time: string | null;
+            /** Started By */
+            started_by: string;
             /**
              * State
              * @enum {string}
              */
             state: "capturing" | "shipping" | "composing" | "ready" | "failed";
-            /** Start Time */
-            start_time: string | null;
             /** Stop Time */
             stop_time: string | null;
-            /** Duration Seconds */
-            duration_seconds: number | null;
-            /** Size Bytes */
-            size_bytes: number;
-            /** Media Type */
-            media_type: string | null;
-            /** Sha256 */
-            sha256: string | null;
-            /** Progress Percent */
-            progress_percent: number;
-            /** Shipped Bytes */
-            shipped_bytes: number;
-            /** Started By */
-            started_by: string;
-            /** Failure */
-            failure: string | null;
         };
         /**
          * SignIn
@@ -1118,61 +1149,61 @@ export interface components {
         SignIn: {
             /** Organisation Code */
             organisation_code: string;
-            /** Username */
-            username: string;
             /**
              * Password
              * Format: password
              */
             password: string;
+            /** Username */
+            username: string;
         };
         /**
          * SignInTerminal
          * @description A terminal's credentials.
          */
         SignInTerminal: {
-            /** Site Id */
-            site_id: string;
             /**
              * Device Key
              * Format: password
              */
             device_key: string;
+            /** Site Id */
+            site_id: string;
         };
         /**
          * Site
          * @description A place that takes part as one party.
          */
         Site: {
-            /** Id */
-            id: string;
-            /** Unit Id */
-            unit_id: string;
+            /** Active */
+            active: boolean;
             /** Code */
             code: string;
-            /** Name */
-            name: string;
+            /** Id */
+            id: string;
             /**
              * Kind
              * @enum {string}
              */
             kind: "fixed" | "mobile";
-            /** Active */
-            active: boolean;
+            /** Name */
+            name: string;
+            /** Unit Id */
+            unit_id: string;
         };
         /**
          * Unit
          * @description A node of the organisation's tree.
          */
         Unit: {
-            /** Id */
-            id: string;
-            /** Parent Id */
-            parent_id: string | null;
             /** Code */
             code: string;
+            /** Id */
+            id: string;
             /** Name */
             name: string;
+            /** Parent Id */
+            parent_id: string | null;
             /** Position */
             position: number;
         };
@@ -1181,33 +1212,33 @@ export interface components {
          * @description What the caller may do in a unit and the units below.
          */
         UnitPermissions: {
-            /** Unit Id */
-            unit_id: string;
             /** Permissions */
             permissions: ("convene" | "oversee" | "administer" | "operate")[];
+            /** Unit Id */
+            unit_id: string;
         };
         /**
          * User
          * @description A person with an account; others' mail addresses are never told.
          */
         User: {
-            /** Id */
-            id: string;
-            /** Unit Id */
-            unit_id: string;
-            /** Username */
-            username: string;
             /** Display Name */
             display_name: string;
-            /** Office */
-            office: string;
+            /** Email */
+            email?: string | null;
+            /** Id */
+            id: string;
             /**
              * Locale
              * @enum {string}
              */
             locale: "vi" | "en";
-            /** Email */
-            email?: string | null;
+            /** Office */
+            office: string;
+            /** Unit Id */
+            unit_id: string;
+            /** Username */
+            username: string;
         };
     };
     responses: never;
@@ -1218,6 +1249,200 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    jwks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: unknown;
+                    };
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    asyncapi: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    healthz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": {
+                        [key: string]: string;
+                    };
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    readyz: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    refresh: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: {
+                giaoban_refresh?: string | null;
+            };
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AccessToken"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     sign_in: {
         parameters: {
             query?: never;
@@ -1246,29 +1471,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Failed */
@@ -1277,29 +1480,45 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    sign_out: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: {
+                giaoban_refresh?: string | null;
+            };
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -1332,29 +1551,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Failed */
@@ -1363,279 +1560,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    refresh: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: {
-                giaoban_refresh?: string | null;
-            };
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["AccessToken"];
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    sign_out: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: {
-                giaoban_refresh?: string | null;
-            };
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    jwks: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -1664,29 +1589,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Failed */
@@ -1695,29 +1598,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -1750,29 +1631,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Failed */
@@ -1781,289 +1640,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    list_units: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_Unit_"];
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    list_sites: {
-        parameters: {
-            query?: {
-                /** @description matches without diacritics */
-                query?: string;
-                /** @description this unit and the units below */
-                unit_id?: string | null;
-                page_size?: number;
-                page_token?: string;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_Site_"];
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    list_users: {
-        parameters: {
-            query?: {
-                /** @description matches without diacritics */
-                query?: string;
-                /** @description this unit and the units below */
-                unit_id?: string | null;
-                page_size?: number;
-                page_token?: string;
-            };
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_User_"];
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2097,29 +1674,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Failed */
@@ -2128,29 +1683,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2185,29 +1718,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Failed */
@@ -2216,29 +1727,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2270,29 +1759,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Failed */
@@ -2301,29 +1768,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2362,29 +1807,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Failed */
@@ -2393,29 +1816,301 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_admissions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ULID */
+                meeting_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Admission_"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    admit: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ULID */
+                meeting_id: string;
+                /** @description ULID */
+                admission_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Admission"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    refuse: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ULID */
+                meeting_id: string;
+                /** @description ULID */
+                admission_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Admission"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_attendance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ULID */
+                meeting_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_AttendanceRecord_"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_connect_ticket: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ULID */
+                meeting_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConnectTicket"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_meeting_recordings: {
+        parameters: {
+            query?: {
+                page_size?: number;
+                page_token?: string;
+            };
+            header?: never;
+            path: {
+                /** @description ULID */
+                meeting_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Recording_"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    start_recording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ULID */
+                meeting_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recording"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2454,29 +2149,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Failed */
@@ -2485,29 +2158,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2539,29 +2190,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Failed */
@@ -2570,641 +2199,14 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    get_attendance: {
+    list_nodes: {
         parameters: {
             query?: never;
-            header?: never;
-            path: {
-                /** @description ULID */
-                meeting_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_AttendanceRecord_"];
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    list_admissions: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description ULID */
-                meeting_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_Admission_"];
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    admit: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description ULID */
-                meeting_id: string;
-                /** @description ULID */
-                admission_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Admission"];
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    refuse: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description ULID */
-                meeting_id: string;
-                /** @description ULID */
-                admission_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Admission"];
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    create_connect_ticket: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description ULID */
-                meeting_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ConnectTicket"];
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    list_meeting_recordings: {
-        parameters: {
-            query?: {
-                page_size?: number;
-                page_token?: string;
-            };
-            header?: never;
-            path: {
-                /** @description ULID */
-                meeting_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_Recording_"];
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    start_recording: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description ULID */
-                meeting_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Recording"];
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    list_recordings: {
-        parameters: {
-            query?: {
-                page_size?: number;
-                page_token?: string;
-            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3217,7 +2219,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_Recording_"];
+                    "application/json": components["schemas"]["Page_Node_"];
                 };
             };
             /** @description Refused */
@@ -3226,29 +2228,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Failed */
@@ -3257,467 +2237,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    get_recording: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description ULID */
-                recording_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Recording"];
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    stop_recording: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description ULID */
-                recording_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Recording"];
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    retry_recording: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description ULID */
-                recording_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Recording"];
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    create_content_ticket: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description ULID */
-                recording_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            201: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ContentTicket"];
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    get_content: {
-        parameters: {
-            query?: {
-                ticket?: string;
-            };
-            header?: {
-                Range?: string;
-            };
-            path: {
-                /** @description ULID */
-                recording_id: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "video/mp4": unknown;
-                };
-            };
-            /** @description Partial Content */
-            206: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "video/mp4": unknown;
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3750,29 +2270,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Failed */
@@ -3781,109 +2279,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    mark_all_read: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            204: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content?: never;
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -3915,29 +2311,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Failed */
@@ -3946,34 +2320,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    list_nodes: {
+    mark_all_read: {
         parameters: {
             query?: never;
             header?: never;
@@ -3983,255 +2335,7 @@ export interface operations {
         requestBody?: never;
         responses: {
             /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Page_Node_"];
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    healthz: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": {
-                        [key: string]: string;
-                    };
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    readyz: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": unknown;
-                };
-            };
-            /** @description Refused */
-            "4XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-            /** @description Failed */
-            "5XX": {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
-                };
-            };
-        };
-    };
-    asyncapi: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4243,29 +2347,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Failed */
@@ -4274,29 +2356,395 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": {
-                        /** Type */
-                        type: string;
-                        /** Title */
-                        title: string;
-                        /** Status */
-                        status: number;
-                        /** Detail */
-                        detail: string;
-                        /** Reason */
-                        reason: string;
-                        /** Trace Id */
-                        trace_id?: string | null;
-                        /**
-                         * Errors
-                         * @description field, reason and remedy of each
-                         */
-                        errors?: {
-                            [key: string]: string;
-                        }[] | null;
-                    } & {
-                        [key: string]: unknown;
-                    };
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_recordings: {
+        parameters: {
+            query?: {
+                page_size?: number;
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Recording_"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_recording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ULID */
+                recording_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recording"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_content: {
+        parameters: {
+            query?: {
+                ticket?: string;
+            };
+            header?: {
+                Range?: string;
+                "if-range"?: string;
+            };
+            path: {
+                /** @description ULID */
+                recording_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The whole file */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "video/mp4": unknown;
+                };
+            };
+            /** @description The range asked for */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "video/mp4": unknown;
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_content_ticket: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ULID */
+                recording_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ContentTicket"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retry_recording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ULID */
+                recording_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recording"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    stop_recording: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description ULID */
+                recording_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Recording"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_sites: {
+        parameters: {
+            query?: {
+                /** @description matches without diacritics */
+                query?: string;
+                /** @description this unit and the units below */
+                unit_id?: string | null;
+                page_size?: number;
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Site_"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_units: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Unit_"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_users: {
+        parameters: {
+            query?: {
+                /** @description matches without diacritics */
+                query?: string;
+                /** @description this unit and the units below */
+                unit_id?: string | null;
+                page_size?: number;
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_User_"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
@@ -24,22 +25,29 @@ from giaoban_gateway.live.hub import RoomFeed, encode
 from giaoban_gateway.live.link import MediaLink
 from giaoban_gateway.live.member import Member
 from giaoban_gateway.live.messages import INCOMING, Command, Incoming, Join, Leave, ViewChange
+from giaoban_gateway.live.outgoing import Code, Joined, ReplyError, WaitingParty
 from giaoban_gateway.routes.meetings import CONNECT
 from giaoban_gateway.schemas.common import word
+from giaoban_gateway.schemas.meetings import Role
 from giaoban_gateway.security import origins
 from giaoban_gateway.services import Services
 from giaoban_gateway.tickets import Held
 
 JOIN_SECONDS = 5.0
 MESSAGES_PER_SECOND, MESSAGE_BURST = 20, 60
-MAX_CHARACTERS = 64 * 1024
+MAX_MESSAGE_BYTES = 64 * 1024
+MAX_FRAME_BYTES = 1024 * 1024
+"""The server's own limit: a message between the two is refused with a reason, a greater one without."""
 DECISION_POLL_SECONDS = 15.0
 PRESENT_SECONDS = 2.0
+END_SECONDS = 2.0
+CLOSED_WITH_REASON = 4000
+"""Close code after `ended` (RFC 6455, section 7.4.2: private use)."""
 
 router = APIRouter()
 log = get_logger(__name__)
 
-CODES = {
+CODES: Mapping[str, Code] = {
     "TICKET_INVALID": "ticket_invalid",
     "GRANT_INVALID": "ticket_invalid",
     "MEETING_NOT_FOUND": "meeting_not_found",
@@ -62,7 +70,7 @@ CODES = {
 class End(Exception):  # noqa: N818 - not an error: the way a connection ends
     """The connection ends with this code."""
 
-    def __init__(self, code: str, detail: str) -> None:
+    def __init__(self, code: Code, detail: str) -> None:
         """As sent in `ended`."""
         super().__init__(detail)
         self.code, self.detail = code, detail
@@ -120,11 +128,15 @@ class _Connection:
         """Says why, and closes."""
         if self._socket.client_state is not WebSocketState.CONNECTED:
             return
-        with contextlib.suppress(Exception):
-            for text in self._member.take_all():
-                await self._socket.send_text(text)
-            await self._socket.send_text(encode({"type": "ended", "code": end.code, "detail": end.detail}))
-            await self._socket.close(4000)
+        with contextlib.suppress(Exception):  # a client that is gone, or reads nothing, is not waited for
+            async with asyncio.timeout(END_SECONDS):
+                await self._say_end(end)
+
+    async def _say_end(self, end: End) -> None:
+        for text in self._member.take_all():
+            await self._socket.send_text(text)
+        await self._socket.send_text(encode({"type": "ended", "code": end.code, "detail": end.detail}))
+        await self._socket.close(CLOSED_WITH_REASON)
 
     def _stop(self) -> None:
         if not self._stopping.done():
@@ -147,7 +159,7 @@ class _Connection:
         if self._bucket.take():
             raise End("rate_limited", "Too many messages; slow down.")
         text = received.get("text")
-        if text is None or len(text) > MAX_CHARACTERS:
+        if text is None or len(text.encode()) > MAX_MESSAGE_BYTES:
             raise End("message_invalid", "Send JSON text messages of at most 64 KiB.")
         try:
             return INCOMING.validate_json(text)
@@ -193,28 +205,30 @@ class _Connection:
             raise End("server_stopping", "Connect again.") from None
 
     async def _wait_for(self, decided: asyncio.Event) -> None:
+        """Until a decision was made in this meeting, or long enough to ask without one."""
         event = asyncio.ensure_future(decided.wait())
-        received = asyncio.ensure_future(self._receive())
+        listening = asyncio.ensure_future(self._until_leave())
+        waits: list[asyncio.Future[Any]] = [event, listening, self._stopping]
         try:
-            waits: list[asyncio.Future[Any]] = [event, received, self._stopping]
-            await asyncio.wait(
-                waits,
-                timeout=DECISION_POLL_SECONDS,
-                return_when=asyncio.FIRST_COMPLETED,
-            )
+            await asyncio.wait(waits, timeout=DECISION_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if self._stopping.done():
                 raise End("server_stopping", "Connect again.")
-            if received.done() and isinstance(received.result(), Leave):
-                raise WebSocketDisconnect(1000)
+            if listening.done():
+                listening.result()
         finally:
             event.cancel()
-            received.cancel()
-            await asyncio.gather(received, return_exceptions=True)
+            listening.cancel()
+            await asyncio.gather(event, listening, return_exceptions=True)
+
+    async def _until_leave(self) -> None:
+        while not isinstance(await self._receive(), Leave):
+            pass  # nothing else has a meaning before the decision
+        raise WebSocketDisconnect(1000)
 
     async def _take_part(
         self, join: Join, held: Held, admission: scheduling_pb2.Admission, grant: str, feed: RoomFeed
     ) -> None:
-        role = word(scheduling_pb2.AppointmentRole, admission.role)
+        role: Role = word(scheduling_pb2.AppointmentRole, admission.role)
         member = Member(press=role == "press", moderator=role in ("chair", "secretary", "operator"))
         self._member = member
         request = pb.Join(grant=grant, resume=join.resume, view=join.view.to_proto())
@@ -223,36 +237,45 @@ class _Connection:
             request.streams.extend(each.to_proto() for each in join.offer.streams)
         link = MediaLink(self._services.media, request, lambda message: member.send(encode(message)))
         running = asyncio.create_task(link.run())
-        tasks = [running]
+        tasks = [running, asyncio.create_task(self._read(link))]
         try:
-            joined = await self._joined(link, running)
+            await self._first_of(link.joined, *tasks)
+            if not link.joined.done():
+                return  # it left before it was in
+            joined = link.joined.result()
             member.send(encode(_joined(joined, role)))
-            if member.moderator:
-                feed.seed_waiting(await self._waiting(held))
-            await feed.synced.wait()
-            await feed.until_present(joined.participant_id, PRESENT_SECONDS)
-            feed.add(member, join.revision if join.resume else None)
-            tasks += [asyncio.create_task(self._send(member)), asyncio.create_task(self._read(link))]
-            await asyncio.wait([*tasks, self._stopping], return_when=asyncio.FIRST_COMPLETED)
-            if self._stopping.done():
-                raise End("server_stopping", "This gateway is stopping; connect again.")
-            for task in tasks:
-                if task.done():
-                    task.result()
+            tasks.append(asyncio.create_task(self._send(member)))
+            following = asyncio.create_task(
+                self._follow(feed, join.revision if join.resume else None, joined.participant_id, held)
+            )
+            tasks.append(following)
+            await self._first_of(following, *tasks)
+            await self._first_of(*(each for each in tasks if each is not following))
         finally:
             feed.members.discard(member)
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _joined(self, link: MediaLink, running: asyncio.Task[None]) -> pb.Joined:
-        waits: list[asyncio.Future[Any]] = [link.joined, running, self._stopping]
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    async def _first_of(self, *waits: asyncio.Future[Any]) -> None:
+        """Until one is done; raises what any of them raised."""
+        await asyncio.wait([*waits, self._stopping], return_when=asyncio.FIRST_COMPLETED)
         if self._stopping.done():
             raise End("server_stopping", "This gateway is stopping; connect again.")
-        return await link.joined
+        for each in waits:
+            if each.done():
+                each.result()
 
-    async def _waiting(self, held: Held) -> list[dict[str, Any]]:
+    async def _follow(self, feed: RoomFeed, revision: int | None, participant_id: str, held: Held) -> None:
+        """Lets the member have the meeting's state, as soon as it is known and the member part of it."""
+        if self._member.moderator:
+            known = feed.waiting_ids()
+            feed.seed_waiting(await self._waiting(held), known)
+        await feed.synced.wait()
+        await feed.until_present(participant_id, PRESENT_SECONDS)
+        feed.add(self._member, revision)
+
+    async def _waiting(self, held: Held) -> list[WaitingParty]:
         with acting_as(held.principal, held.token):
             answer = await self._services.scheduling.ListAdmissions(
                 scheduling.ListAdmissionsRequest(
@@ -293,13 +316,13 @@ class _Connection:
         try:
             request = command.to_proto()
         except ValidationError as error:
-            refused = {"reason": "COMMAND_INVALID", "detail": _what(error), "metadata": {}}
+            refused: ReplyError = {"reason": "COMMAND_INVALID", "detail": _what(error), "metadata": {}}
             self._member.send(encode({"type": "reply", "id": command.id, "answer": None, "error": refused}))
             return
         await link.request(request, command.id)
 
 
-def _joined(joined: pb.Joined, role: str) -> dict[str, Any]:
+def _joined(joined: pb.Joined, role: Role) -> Joined:
     return {
         "type": "joined",
         "participant_id": joined.participant_id,
@@ -307,10 +330,9 @@ def _joined(joined: pb.Joined, role: str) -> dict[str, Any]:
         "answer": {"sdp": joined.answer_sdp} if joined.answer_sdp else None,
         "resumed": joined.resumed,
         "ice_servers": [
-            {
-                "urls": list(each.urls),
-                **({"username": each.username, "credential": each.credential} if each.username else {}),
-            }
+            {"urls": list(each.urls), "username": each.username, "credential": each.credential}
+            if each.username
+            else {"urls": list(each.urls)}
             for each in joined.ice_servers
         ],
     }

@@ -7,29 +7,33 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from giaoban.media.v1 import media_pb2
 from giaoban.scheduling.v1.events_pb2 import AdmissionDecided, AdmissionRequested
 from giaoban_kit.events import parse_event
 from giaoban_kit.kv import RESTARTED, SYNCED, Bucket, Deleted, Entry
 from giaoban_kit.logging import get_logger
+from google.protobuf.message import DecodeError
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from giaoban_gateway.live import state as nouns
 from giaoban_gateway.live.member import Member
+from giaoban_gateway.live.outgoing import Delta, Outgoing, Participant, Stage, WaitingParty
 from giaoban_gateway.live.state import LiveState
 
 COALESCE_SECONDS = 0.05
 KEPT_DELTAS = 256
+RETRY_SECONDS = 1.0
+
+_EMPTY: Delta = {"type": "delta", "revision": 0}
 
 log = get_logger(__name__)
 
 
-def encode(message: dict[str, Any]) -> str:
+def encode(message: Outgoing) -> str:
     """A message's text."""
     return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
 
@@ -51,14 +55,16 @@ class RoomFeed:
         self._nats = nats
         self._meeting_id = meeting_id
         self._state = LiveState()
-        self._shown: dict[str, dict[str, Any]] = {}
-        self._stage: dict[str, Any] = nouns.stage_json(self._state)
+        self._shown: dict[str, Participant] = {}
+        self._stage: Stage = nouns.stage_json(self._state)
+        self._press_sees: set[str] = set()
         self._revision = 0
         self._sent_revision = 0
         self._dirty: set[tuple[str, str]] = set()
         self._recent: deque[_Delta] = deque(maxlen=KEPT_DELTAS)
         self._flush: asyncio.TimerHandle | None = None
-        self._waiting: dict[str, dict[str, Any]] = {}
+        self._waiting: dict[str, WaitingParty] = {}
+        self._decided: set[str] = set()
         self.members: set[Member] = set()
         self.synced = asyncio.Event()
         self._changed = asyncio.Condition()
@@ -69,9 +75,18 @@ class RoomFeed:
         live = await self._nats.subscribe(f"giaoban.media.live.{self._meeting_id}", cb=self._on_live)
         admissions = await self._nats.subscribe(subject, cb=self._on_admission)
         try:
-            async for change in self._bucket.watch(f"{self._meeting_id}.>"):
-                await self._take(change)
+            while True:
+                try:
+                    changes = self._bucket.watch(f"{self._meeting_id}.>")
+                    async with contextlib.aclosing(changes):
+                        async for change in changes:
+                            await self._take(change)
+                except Exception:  # whatever it was: reading everything again may help, giving up does not
+                    log.exception("live_feed_failed", meeting_id=self._meeting_id)
+                await asyncio.sleep(RETRY_SECONDS)
+                await self._take(RESTARTED)
         finally:
+            self._cancel_flush()
             for subscription in (live, admissions):
                 with contextlib.suppress(Exception):
                     await subscription.unsubscribe()
@@ -84,35 +99,47 @@ class RoomFeed:
 
     def add(self, member: Member, revision: int | None) -> None:
         """From now on the member is told: what it missed since `revision`, or everything."""
-        missed = [each for each in self._recent if revision is not None and each.revision > revision]
-        complete = (
-            revision is not None
-            and revision <= self._sent_revision
-            and (revision == self._sent_revision or (self._recent and self._recent[0].since <= revision))
-        )
-        if complete:
-            for delta in missed:
-                member.tell(delta.press_text if member.press else delta.text)
-        else:
-            member.refresh(self.snapshot)
-        self.members.add(member)
-        if member.moderator and self._waiting:
-            member.tell(self._admissions())
+        if self.synced.is_set():
+            self._flush_now()
+            missed = None if revision is None else self._missed(revision)
+            if missed is None:
+                member.refresh(self.snapshot)
+            else:
+                for delta in missed:
+                    member.tell(delta.press_text if member.press else delta.text)
+        self.members.add(member)  # one that comes while the state is read again gets it with all others
+        if member.moderator:
+            member.tell_admissions(self._admissions())
 
-    def seed_waiting(self, waiting: list[dict[str, Any]]) -> None:
-        """Who waits, as scheduling had it when a moderator came."""
-        for each in waiting:
-            self._waiting.setdefault(each["admission_id"], each)
+    def _missed(self, revision: int) -> list[_Delta] | None:
+        """The deltas since a revision; None when they are not all known any more."""
+        if revision == self._sent_revision:
+            return []
+        if revision > self._sent_revision or not self._recent or self._recent[0].since > revision:
+            return None
+        return [each for each in self._recent if each.revision > revision]
+
+    def waiting_ids(self) -> frozenset[str]:
+        """Whom this gateway knows to be waiting."""
+        return frozenset(self._waiting)
+
+    def seed_waiting(self, waiting: list[WaitingParty], known: frozenset[str]) -> None:
+        """Takes scheduling's list over; `known`: `waiting_ids` before it was asked for."""
+        listed = {each["admission_id"]: each for each in waiting}
+        for admission_id in known - listed.keys():
+            self._waiting.pop(admission_id, None)
+        for admission_id in listed.keys() - self._decided:
+            self._waiting[admission_id] = listed[admission_id]
 
     def snapshot(self, member: Member) -> str:
         """The whole state as a member may see it."""
+        if self.synced.is_set():
+            self._flush_now()  # what is shown and what the revision says must be one
         room = self._state.room
-        stage = self._stage
         people = list(self._shown.values())
         chat = [nouns.chat_json(each) for each in self._state.chat.values()]
         if member.press:
-            on_stage = {stage["showing"], stage["screen_participant_id"]}
-            people, chat = [each for each in people if each["id"] in on_stage], []
+            people, chat = [each for each in people if each["id"] in self._press_sees], []
         return encode(
             {
                 "type": "snapshot",
@@ -120,25 +147,31 @@ class RoomFeed:
                 "room": nouns.room_json(room) if room else None,
                 "participants": people,
                 "floor": nouns.floor_json(self._state.floor),
-                "stage": stage,
-                "chat": sorted(chat, key=lambda each: str(each["id"])),
+                "stage": self._stage,
+                "chat": sorted(chat, key=lambda each: each["id"]),
             }
         )
 
     async def _take(self, change: object) -> None:
         if change is RESTARTED:
+            self._cancel_flush()
             self._state, self._shown, self._dirty = LiveState(), {}, set()
+            self._revision = self._sent_revision = 0
             self._recent.clear()
             self.synced.clear()
         elif change is SYNCED:
-            self._flush_now(quiet=True)
+            self._delta(self._dirty)
+            self._dirty, self._sent_revision = set(), self._revision
             self.synced.set()
             for member in self.members:
                 member.refresh(self.snapshot)
         elif isinstance(change, Entry | Deleted):
             _, kind, *rest = change.key.split(".")
             entry_id = rest[0] if rest else ""
-            self._state.apply(kind, entry_id, change.value if isinstance(change, Entry) else None)
+            try:
+                self._state.apply(kind, entry_id, change.value if isinstance(change, Entry) else None)
+            except DecodeError:  # one entry that nobody can read must not end the meeting for all
+                log.error("live_entry_unreadable", key=change.key)  # noqa: TRY400 - the content tells nothing
             self._revision = change.revision
             self._dirty.add((kind, entry_id))
             if self.synced.is_set() and self._flush is None:
@@ -147,45 +180,32 @@ class RoomFeed:
         async with self._changed:
             self._changed.notify_all()
 
-    def _flush_now(self, *, quiet: bool = False) -> None:
-        self._flush = None
+    def _cancel_flush(self) -> None:
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
+
+    def _flush_now(self) -> None:
+        self._cancel_flush()
         dirty, self._dirty = self._dirty, set()
         since, self._sent_revision = self._sent_revision, self._revision
-        delta = self._delta(dirty)
-        if quiet or not delta:
+        delta, press = self._delta(dirty)
+        if delta is None:
             return
-        common = {"type": "delta", "revision": self._revision}
-        text = encode(common | delta)
-        press = {key: value for key, value in delta.items() if key in ("room", "floor", "stage")}
-        if "stage" in press or "participants" in delta:
-            on_stage = {self._stage["showing"], self._stage["screen_participant_id"]}
-            press["participants"] = [
-                self._shown[each] for each in sorted(filter(None, on_stage)) if each in self._shown
-            ]
-        self._recent.append(_Delta(since, self._revision, text, encode(common | press) if press else None))
+        sent = _Delta(since, self._revision, encode(delta), encode(press) if press else None)
+        self._recent.append(sent)
         for member in self.members:
-            member.tell(self._recent[-1].press_text if member.press else text, self.snapshot)
+            member.tell(sent.press_text if member.press else sent.text, self.snapshot)
 
-    def _delta(self, dirty: set[tuple[str, str]]) -> dict[str, Any]:
-        delta: dict[str, Any] = {}
+    def _delta(self, dirty: set[tuple[str, str]]) -> tuple[Delta | None, Delta | None]:
+        """What changed, for all and for the press; None: nothing of it shows."""
+        delta: Delta = {"type": "delta", "revision": self._revision}
         kinds = {kind for kind, _ in dirty}
         if "room" in kinds and self._state.room is not None:
             delta["room"] = nouns.room_json(self._state.room)
         if "floor" in kinds:
             delta["floor"] = nouns.floor_json(self._state.floor)
-        present = self._state.present()
-        changed = {entry_id for kind, entry_id in dirty if kind == "participant"}
-        if kinds & {"room", "floor"}:
-            changed |= {
-                key
-                for key, each in present.items()
-                if self._shown.get(key, {}).get("audible") != nouns.is_audible(self._state, each)
-            }
-        gone = sorted(changed & self._shown.keys() - present.keys())
-        here = sorted(changed & present.keys())
-        for key in gone:
-            del self._shown[key]
-        self._shown |= {key: nouns.participant_json(self._state, present[key]) for key in here}
+        here, gone = self._update_people(dirty)
         if here:
             delta["participants"] = [self._shown[key] for key in here]
         if gone:
@@ -198,14 +218,53 @@ class RoomFeed:
         ]
         if chat:
             delta["chat"] = [nouns.chat_json(each) for each in chat]
-        return delta
+        press = self._for_press(delta, here)
+        return (delta if len(delta) > len(_EMPTY) else None, press if len(press) > len(_EMPTY) else None)
+
+    def _update_people(self, dirty: set[tuple[str, str]]) -> tuple[list[str], list[str]]:
+        """Who is shown anew or otherwise, and who is not any more."""
+        present = self._state.present()
+        changed = {entry_id for kind, entry_id in dirty if kind == "participant"}
+        if any(kind in ("room", "floor") for kind, _ in dirty):
+            changed |= {
+                key
+                for key, each in present.items()
+                if key not in self._shown
+                or self._shown[key]["audible"] != nouns.is_audible(self._state, each)
+            }
+        gone = sorted(changed & self._shown.keys() - present.keys())
+        here = sorted(changed & present.keys())
+        for key in gone:
+            del self._shown[key]
+        self._shown |= {key: nouns.participant_json(self._state, present[key]) for key in here}
+        return here, gone
+
+    def _for_press(self, delta: Delta, here: list[str]) -> Delta:
+        """The part of a delta that the press sees: those on stage come, change and go."""
+        press: Delta = {"type": "delta", "revision": delta["revision"]}
+        if "room" in delta:
+            press["room"] = delta["room"]
+        if "floor" in delta:
+            press["floor"] = delta["floor"]
+        if "stage" in delta:
+            press["stage"] = delta["stage"]
+        on_stage = {self._stage["showing"], self._stage["screen_participant_id"]}
+        sees = {each for each in on_stage if each is not None and each in self._shown}
+        changed = sorted(sees - self._press_sees | sees & set(here))
+        left = sorted(self._press_sees - sees)
+        self._press_sees = sees
+        if changed:
+            press["participants"] = [self._shown[each] for each in changed]
+        if left:
+            press["removed_participants"] = left
+        return press
 
     async def _on_live(self, message: Msg) -> None:
         signal = media_pb2.LiveSignal.FromString(message.data)
         text = encode({"type": "talking", "talking": list(signal.talking), "silent": list(signal.silent)})
         for member in self.members:
             if not member.press:
-                member.tell(text)
+                member.tell_talking(text)
 
     async def _on_admission(self, message: Msg) -> None:
         event = parse_event(message.subject, dict(message.headers or {}), message.data).message
@@ -217,16 +276,17 @@ class RoomFeed:
                 "request_time": nouns.time(admission.request_time),
             }
         elif isinstance(event, AdmissionDecided):
+            self._decided.add(event.admission.id)
             self._waiting.pop(event.admission.id, None)
         else:
             return
         text = self._admissions()
         for member in self.members:
             if member.moderator:
-                member.tell(text)
+                member.tell_admissions(text)
 
     def _admissions(self) -> str:
-        waiting = sorted(self._waiting.values(), key=lambda each: str(each["request_time"]))
+        waiting = sorted(self._waiting.values(), key=lambda each: each["request_time"])
         return encode({"type": "admissions", "waiting": waiting})
 
 
@@ -240,6 +300,7 @@ class Hub:
         self._feeds: dict[str, tuple[RoomFeed, asyncio.Task[None]]] = {}
         self._users: dict[str, int] = {}
         self._stoppers: set[Callable[[], None]] = set()
+        self._stopping = False
 
     @contextlib.asynccontextmanager
     async def following(self, meeting_id: str) -> AsyncIterator[RoomFeed]:
@@ -259,9 +320,11 @@ class Hub:
                 await asyncio.gather(task, return_exceptions=True)
 
     @contextlib.contextmanager
-    def connected(self, stop: Callable[[], None]) -> Any:
+    def connected(self, stop: Callable[[], None]) -> Iterator[None]:
         """A connection that wants to be told when the process stops."""
         self._stoppers.add(stop)
+        if self._stopping:
+            stop()
         try:
             yield
         finally:
@@ -269,6 +332,7 @@ class Hub:
 
     async def stop(self) -> None:
         """Sends every client elsewhere."""
+        self._stopping = True
         for stop in list(self._stoppers):
             stop()
         await asyncio.sleep(0.2)

@@ -15,11 +15,17 @@ from giaoban.media.v1.media_service_pb2_grpc import MediaServiceStub
 from giaoban_kit.errors import ErrorKind, GiaobanError, Unavailable
 from giaoban_kit.logging import get_logger
 
+from giaoban_gateway.live.outgoing import Outgoing, Reply, ReplyError
 from giaoban_gateway.schemas.common import word
 
 FIRST_DELAY = 0.05
 MAX_DELAY = 1.0
 GIVE_UP_SECONDS = 60.0
+"""How long a client that is in the meeting is kept without media's answer."""
+JOIN_GIVE_UP_SECONDS = 10.0
+"""How long one that wants to come in waits for it."""
+STABLE_SECONDS = 5.0
+"""A stream that held for so long is opened again without delay."""
 
 _AGAIN = {ErrorKind.UNAVAILABLE, ErrorKind.DEADLINE, ErrorKind.INTERNAL}
 
@@ -29,9 +35,7 @@ log = get_logger(__name__)
 class MediaLink:
     """Relays between a client and whichever media replica holds it. `send` takes messages as JSON nouns."""
 
-    def __init__(
-        self, media: MediaServiceStub, join: pb.Join, send: Callable[[dict[str, Any]], None]
-    ) -> None:
+    def __init__(self, media: MediaServiceStub, join: pb.Join, send: Callable[[Outgoing], None]) -> None:
         """`run` opens the stream; `joined` resolves when media has let the client in."""
         self._media = media
         self._join = join
@@ -47,16 +51,21 @@ class MediaLink:
 
         Raises: GiaobanError with the reason why media does not want the client (any more).
         """
-        delay, broken_since = FIRST_DELAY, 0.0
+        delay, answered = FIRST_DELAY, time.monotonic()
         try:
             while not self._left:
-                await self._try_stream()
-                if self._call is not None:  # it was up: begin anew with short delays
-                    delay, broken_since = FIRST_DELAY, 0.0
+                started = time.monotonic()
+                failed = await self._try_stream()
+                if self._call is not None:
+                    answered = time.monotonic()
+                    if answered - started > STABLE_SECONDS:
+                        delay = FIRST_DELAY
                 self._break()
-                broken_since = broken_since or time.monotonic()
-                if time.monotonic() - broken_since > GIVE_UP_SECONDS:
-                    raise Unavailable("Media cannot be reached. Try again in a minute.")
+                patience = GIVE_UP_SECONDS if self.joined.done() else JOIN_GIVE_UP_SECONDS
+                if time.monotonic() - answered > patience:
+                    raise failed or Unavailable("Media cannot be reached. Try again in a minute.")
+                if self._left:
+                    return
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, MAX_DELAY)
                 if self.joined.done():
@@ -70,13 +79,16 @@ class MediaLink:
         finally:
             self._break()
 
-    async def _try_stream(self) -> None:
+    async def _try_stream(self) -> GiaobanError | None:
+        """Runs one stream; what broke it, unless trying again is pointless, which raises."""
         try:
             await self._stream()
         except GiaobanError as error:
             if error.kind not in _AGAIN:
                 raise
             log.info("media_stream_broken", reason=error.reason)
+            return error
+        return None
 
     async def request(self, message: pb.ConnectRequest, request_id: str = "") -> None:
         """Passes a client's message on; one with a `request_id` gets a reply in any case."""
@@ -156,17 +168,21 @@ class MediaLink:
             return
         self._pending.discard(request_id)
         detail = "Media is being taken over at this moment. Try again."
-        error = {"reason": "MEDIA_LOST", "detail": detail, "metadata": {}}
+        error: ReplyError = {"reason": "MEDIA_LOST", "detail": detail, "metadata": {}}
         self._send({"type": "reply", "id": request_id, "answer": None, "error": error})
 
 
-def _reply(reply: pb.Reply) -> dict[str, Any]:
-    error = None
+def _reply(reply: pb.Reply) -> Reply:
+    error: ReplyError | None = None
     if reply.HasField("error"):
         error = {
             "reason": reply.error.reason,
             "detail": reply.error.detail,
             "metadata": dict(reply.error.metadata),
         }
-    answer = {"sdp": reply.answer_sdp} if reply.answer_sdp else None
-    return {"type": "reply", "id": reply.request_id, "answer": answer, "error": error}
+    return {
+        "type": "reply",
+        "id": reply.request_id,
+        "answer": {"sdp": reply.answer_sdp} if reply.answer_sdp else None,
+        "error": error,
+    }

@@ -23,6 +23,7 @@ class Member:
         self.moderator = moderator
         self._direct: deque[str] = deque()
         self._state: deque[str] = deque()
+        self._admissions: str | None = None
         self._snapshot: Callable[[Member], str] | None = None
         self._more = asyncio.Event()
 
@@ -33,13 +34,24 @@ class Member:
         self._more.set()
 
     def tell(self, text: str | None, snapshot: Callable[[Member], str] | None = None) -> None:
-        """A message to all; None: nothing of it is for this client."""
-        if text is None:
+        """A delta; None: nothing of it is for this client. Too many are replaced by a snapshot."""
+        if text is None or self._snapshot is not None:  # a snapshot that is still to be made holds it too
             return
         if len(self._state) >= MAX_WAITING and snapshot is not None:
             self.refresh(snapshot)
             return
         self._state.append(text)
+        self._more.set()
+
+    def tell_talking(self, text: str) -> None:
+        """Who is heard; a client that does not keep up misses it."""
+        if len(self._state) < MAX_WAITING:
+            self._state.append(text)
+            self._more.set()
+
+    def tell_admissions(self, text: str) -> None:
+        """The whole waiting list; only the newest one is sent."""
+        self._admissions = text
         self._more.set()
 
     def refresh(self, snapshot: Callable[[Member], str]) -> None:
@@ -55,9 +67,14 @@ class Member:
                 return self._direct.popleft()
             if self._snapshot is not None:
                 snapshot, self._snapshot = self._snapshot, None
-                return snapshot(self)
+                text = snapshot(self)
+                self._state.clear()  # making it may have told everyone of what it already holds
+                return text
             if self._state:
                 return self._state.popleft()
+            if self._admissions is not None:
+                text, self._admissions = self._admissions, None
+                return text
             self._more.clear()
             await self._more.wait()
 

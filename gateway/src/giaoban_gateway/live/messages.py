@@ -22,7 +22,7 @@ Limit = Annotated[int, Field(ge=10, le=7_200)]
 
 
 class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Stream(_Message):
@@ -127,7 +127,7 @@ class Leave(_Message):
 class Command(BaseModel):
     """An act; its own fields are checked by its shape."""
 
-    model_config = ConfigDict(extra="allow")
+    model_config = ConfigDict(extra="allow", strict=True)
 
     type: Literal["command"]
     id: RequestId
@@ -135,7 +135,7 @@ class Command(BaseModel):
 
     def to_proto(self) -> pb.ConnectRequest:
         """As the wire has it. Raises pydantic's ValidationError for an unknown act or wrong fields."""
-        act: Any = _ACT.validate_python({"act": self.act, **(self.model_extra or {})})
+        act: Any = ACTS.validate_python({"act": self.act, **(self.model_extra or {})})
         fields = act.model_dump(exclude={"act"}, exclude_none=True)
         if "limit_seconds" in fields:
             fields["limit"] = Duration(seconds=fields.pop("limit_seconds"))
@@ -146,54 +146,68 @@ class Command(BaseModel):
         return pb.ConnectRequest(command=message)
 
 
-class _Plain(_Message):
+class PlainAct(_Message):
+    """An act without fields."""
+
     act: Literal["raise_hand", "return_floor", "end_call", "mute_all"]
 
 
-class _OfOne(_Message):
+class ActOfOne(_Message):
+    """An act on one participant."""
+
     act: Literal["remove_participant"]
     participant_id: ParticipantId
 
 
-class _OfOneOrNone(_Message):
+class ActOfOneOrNone(_Message):
+    """An act on one participant, or without one."""
+
     act: Literal["lower_hand", "take_floor", "set_stage"]
     participant_id: ParticipantId | None = None
 
 
-class _Timed(_Message):
+class TimedAct(_Message):
+    """An act on one participant with a limit of time."""
+
     act: Literal["grant_floor", "call_site"]
     participant_id: ParticipantId
     limit_seconds: Limit | None = None
 
 
-class _Mute(_Message):
+class MuteAct(_Message):
+    """Mutes or unmutes one participant."""
+
     act: Literal["mute_participant"]
     participant_id: ParticipantId
     muted: bool
 
 
-class _Chat(_Message):
+class ChatAct(_Message):
+    """A message to all."""
+
     act: Literal["send_chat"]
     text: Annotated[str, Field(min_length=1, max_length=2_000)]
 
 
-class _Devices(_Message):
+class DevicesAct(_Message):
+    """Tells which own devices are off."""
+
     act: Literal["set_own_devices"]
     microphone_off: bool
     camera_off: bool
 
 
-class _Queue(_Message):
+class QueueAct(_Message):
+    """Puts the queue of hands in another order."""
+
     act: Literal["reorder_queue"]
     participant_ids: Annotated[list[ParticipantId], Field(max_length=200)]
 
 
-_ACT: TypeAdapter[Any] = TypeAdapter(
-    Annotated[
-        _Plain | _OfOne | _OfOneOrNone | _Timed | _Mute | _Chat | _Devices | _Queue,
-        Field(discriminator="act"),
-    ]
-)
+ActUnion = Annotated[
+    PlainAct | ActOfOne | ActOfOneOrNone | TimedAct | MuteAct | ChatAct | DevicesAct | QueueAct,
+    Field(discriminator="act"),
+]
+ACTS: TypeAdapter[Any] = TypeAdapter(ActUnion)
 Incoming = Join | Publish | Answer | RestartIce | ViewChange | Leave | Command
 INCOMING: TypeAdapter[Incoming] = TypeAdapter(Annotated[Incoming, Field(discriminator="type")])
-ACTS: TypeAdapter[Any] = _ACT

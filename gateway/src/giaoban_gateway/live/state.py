@@ -17,6 +17,7 @@ from giaoban.media.v1 import media_pb2
 from giaoban.scheduling.v1 import scheduling_pb2 as roles
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from giaoban_gateway.live.outgoing import Chat, Floor, Participant, PartyNoun, RecordingRef, Room, Stage
 from giaoban_gateway.schemas.common import word
 
 SPEAKERS = frozenset(
@@ -89,9 +90,9 @@ def showing(state: LiveState) -> str | None:
     return None
 
 
-def room_json(room: media_pb2.RoomState) -> dict[str, Any]:
+def room_json(room: media_pb2.RoomState) -> Room:
     """The noun `room`."""
-    recording = None
+    recording: RecordingRef | None = None
     if room.recording_id:
         started = time(room.recording_start_time)
         recording = {"recording_id": room.recording_id, "start_time": started}
@@ -104,7 +105,7 @@ def room_json(room: media_pb2.RoomState) -> dict[str, Any]:
     }
 
 
-def participant_json(state: LiveState, it: media_pb2.ParticipantState) -> dict[str, Any]:
+def participant_json(state: LiveState, it: media_pb2.ParticipantState) -> Participant:
     """The noun `participant`."""
     return {
         "id": it.id,
@@ -123,7 +124,7 @@ def participant_json(state: LiveState, it: media_pb2.ParticipantState) -> dict[s
     }
 
 
-def party_json(party: identity_pb2.Party) -> dict[str, Any]:
+def party_json(party: identity_pb2.Party) -> PartyNoun:
     """A party with its names."""
     return {
         "kind": word(identity_pb2.PartyKind, party.ref.kind),
@@ -135,7 +136,7 @@ def party_json(party: identity_pb2.Party) -> dict[str, Any]:
     }
 
 
-def floor_json(floor: media_pb2.FloorState) -> dict[str, Any]:
+def floor_json(floor: media_pb2.FloorState) -> Floor:
     """The noun `floor`."""
     return {
         "queue": [
@@ -154,20 +155,19 @@ def floor_json(floor: media_pb2.FloorState) -> dict[str, Any]:
     }
 
 
-def stage_json(state: LiveState) -> dict[str, Any]:
+def stage_json(state: LiveState) -> Stage:
     """The noun `stage`."""
     called = next((each.participant_id for each in state.floor.holders if each.called), None)
     chosen = state.stage.participant_id or None
-    mode = "called" if called else "pinned" if chosen else "auto"
     return {
-        "mode": mode,
+        "mode": "called" if called else "pinned" if chosen else "auto",
         "participant_id": called or chosen,
         "screen_participant_id": state.stage.screen_participant_id or None,
         "showing": showing(state),
     }
 
 
-def chat_json(message: media_pb2.ChatMessage) -> dict[str, Any]:
+def chat_json(message: media_pb2.ChatMessage) -> Chat:
     """The noun `chat`."""
     return {
         "id": message.id,

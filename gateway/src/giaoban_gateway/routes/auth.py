@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, SecretStr
 
 from giaoban_gateway.auth import ClientAddress, UsesServices, same_origin
 from giaoban_gateway.config import Config
+from giaoban_gateway.problems import from_error
 from giaoban_gateway.schemas.common import Id, Shape
 
 COOKIE = "giaoban_refresh"
@@ -80,21 +81,22 @@ async def sign_in_terminal(body: SignInTerminal, uses: UsesServices, address: Cl
     return _access(answer.tokens)
 
 
-@router.post("/v1/auth/refresh", dependencies=[Depends(same_origin)])
+@router.post("/v1/auth/refresh", dependencies=[Depends(same_origin)], response_model=AccessToken)
 async def refresh(
     uses: UsesServices,
     _: ClientAddress,
     response: Response,
     giaoban_refresh: Refresh = None,
-) -> AccessToken:
+) -> AccessToken | Response:
     """A new access token for the cookie's session; the cookie is renewed."""
     if not giaoban_refresh:
         raise NotSignedIn("Sign in first.")
     try:
         answer = await uses.identity.RefreshSession(pb.RefreshSessionRequest(refresh_token=giaoban_refresh))
-    except Unauthenticated:
-        response.delete_cookie(COOKIE, path=COOKIE_PATH)
-        raise
+    except Unauthenticated as error:
+        refused = from_error(error)  # raised, it would leave the cookie where it is
+        _forget(refused, uses.config)
+        return refused
     return _signed_in(answer.tokens, uses.config, response)
 
 
@@ -103,7 +105,7 @@ async def sign_out(uses: UsesServices, response: Response, giaoban_refresh: Refr
     """Ends the cookie's session; being signed out already is fine."""
     if giaoban_refresh:
         await uses.identity.SignOut(pb.SignOutRequest(refresh_token=giaoban_refresh))
-    response.delete_cookie(COOKIE, path=COOKIE_PATH)
+    _forget(response, uses.config)
 
 
 @router.get("/.well-known/jwks.json")
@@ -128,7 +130,15 @@ def _signed_in(tokens: identity_pb2.SessionTokens, config: Config, response: Res
         path=COOKIE_PATH,
         httponly=True,
         samesite="strict",
-        secure=config.public_url.startswith("https://"),
+        secure=_secure(config),
         expires=tokens.refresh_token_expires_at.ToDatetime(tzinfo=UTC),
     )
     return _access(tokens)
+
+
+def _forget(response: Response, config: Config) -> None:
+    response.delete_cookie(COOKIE, path=COOKIE_PATH, httponly=True, samesite="strict", secure=_secure(config))
+
+
+def _secure(config: Config) -> bool:
+    return config.public_url.startswith("https://")

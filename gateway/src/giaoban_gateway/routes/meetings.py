@@ -9,10 +9,9 @@ from fastapi import APIRouter, Header, Query, Response
 from giaoban.scheduling.v1 import scheduling_pb2
 from giaoban.scheduling.v1 import scheduling_service_pb2 as pb
 from giaoban_kit.errors import Precondition
-from pydantic import AwareDatetime
 
 from giaoban_gateway.auth import IsCaller, UsesServices
-from giaoban_gateway.schemas.common import Page, PageSize, PageToken, PathId, or_none, timestamp
+from giaoban_gateway.schemas.common import Moment, Page, PageSize, PageToken, PathId, or_none, timestamp
 from giaoban_gateway.schemas.meetings import (
     Admission,
     AttendanceRecord,
@@ -56,8 +55,8 @@ async def create_meeting(
 async def list_meetings(
     uses: UsesServices,
     _: IsCaller,
-    from_time: Annotated[AwareDatetime, Query(alias="from")],
-    to_time: Annotated[AwareDatetime, Query(alias="to")],
+    from_time: Annotated[Moment, Query(alias="from")],
+    to_time: Annotated[Moment, Query(alias="to")],
     page_size: PageSize = 50,
     page_token: PageToken = "",
 ) -> Page[Meeting]:
@@ -164,7 +163,7 @@ async def _decide(uses: UsesServices, meeting_id: str, admission_id: str, *, adm
 
 
 def _etag(if_match: str | None) -> str:
-    if not if_match:
+    if not if_match or if_match.strip() == "*":  # any version is what an edit must not mean
         raise IfMatchRequired("Send If-Match with the etag of the version that you change.")
     return if_match.removeprefix("W/").strip('"')
 

@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
 from fastapi import APIRouter, Request, Response
 from giaoban.identity.v1 import identity_service_pb2
 from giaoban.media.v1 import media_service_pb2 as pb
 from giaoban_kit.errors import GiaobanError
 
 from giaoban_gateway.auth import IsCaller, UsesServices
+from giaoban_gateway.live.asyncapi import text as description
 from giaoban_gateway.problems import problem
 from giaoban_gateway.schemas.common import Page
 from giaoban_gateway.schemas.notifications import Node
@@ -46,5 +45,4 @@ async def readyz(request: Request, uses: UsesServices) -> Response:
 @router.get("/asyncapi.yaml", response_class=Response)
 async def asyncapi() -> Response:
     """The description of the meeting WebSocket (AsyncAPI 3)."""
-    text = files("giaoban_gateway").joinpath("asyncapi.yaml").read_text(encoding="utf-8")
-    return Response(text, media_type="application/yaml")
+    return Response(description(), media_type="application/yaml")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -92,38 +92,46 @@ async def create_content_ticket(recording_id: PathId, uses: UsesServices, caller
 @router.get(
     "/recordings/{recording_id}/content",
     response_class=StreamingResponse,
-    responses={200: {"content": {"video/mp4": {}}}, 206: {"content": {"video/mp4": {}}}},
+    responses={
+        200: {"description": "The whole file", "content": {"video/mp4": {}}},
+        206: {"description": "The range asked for", "content": {"video/mp4": {}}},
+    },
+    openapi_extra={"security": [{"bearerAuth": []}, {}]},  # {}: the ticket in the query
 )
 async def get_content(
     recording_id: PathId,
     request: Request,
     uses: UsesServices,
     ticket: Annotated[str, Query(max_length=128)] = "",
-    range_header: Annotated[str, Header(alias="Range", max_length=64)] = "",
+    range_header: Annotated[str, Header(alias="Range")] = "",
+    if_range: Annotated[str, Header()] = "",
 ) -> Response:
     """The composed file, whole or a range of it; by bearer token or ticket."""
     caller = await _content_caller(request, uses, recording_id, ticket)
     with acting_as(caller.principal, caller.token):
         recording = await _get(uses, recording_id)
     _ready(recording)
-    size = recording.size_bytes
-    headers = {
-        "Accept-Ranges": "bytes",
-        "Cache-Control": "private, no-store",
-        "ETag": f'"{recording.sha256}"',
-    }
-    span = _span(range_header, size)
+    size, etag = recording.size_bytes, f'"{recording.sha256}"'
+    headers = {"Accept-Ranges": "bytes", "Cache-Control": "private, no-store", "ETag": etag}
+    # A range of another version than the client has would be put together with the wrong rest.
+    wanted = range_header if if_range in ("", etag) else ""
+    span = _span(wanted, size)
     if span is None:
         refused = problem(416, "RANGE_INVALID", f"The file has {size} bytes; ask for a range within.")
         refused.headers["Content-Range"] = f"bytes */{size}"
         return refused
-    first, last = span
-    headers["Content-Length"] = str(last - first + 1)
-    status = 200
-    if range_header:
-        status, headers["Content-Range"] = 206, f"bytes {first}-{last}/{size}"
-    body = _content(uses, caller, recording_id, first, last - first + 1)
-    return StreamingResponse(body, status, headers, media_type=recording.media_type)
+    first, length, partial = span
+    headers["Content-Length"] = str(length)
+    if partial:
+        headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{size}"
+    with acting_as(caller.principal, caller.token):
+        call = uses.recording.ReadContent(
+            pb.ReadContentRequest(recording_id=recording_id, offset=first, length=length)
+        )
+    parts = aiter(call)
+    begin = await anext(parts, None)  # a refusal comes before the first byte, when it can still be said
+    body = _content(call, begin, parts)
+    return StreamingResponse(body, 206 if partial else 200, headers, media_type=recording.media_type)
 
 
 async def _content_caller(request: Request, uses: UsesServices, recording_id: str, ticket: str) -> Caller:
@@ -133,30 +141,39 @@ async def _content_caller(request: Request, uses: UsesServices, recording_id: st
     scheme, token = get_authorization_scheme_param(request.headers.get("authorization"))
     if scheme.lower() != "bearer" or not token:
         raise TokenMissing("Sign in first, or use the address from content-tickets.")
-    return Caller(await uses.verifier.verify(token), token)
+    principal = await uses.verifier.verify(token)
+    uses.user_limit.take(principal.subject)
+    return Caller(principal, token)
 
 
 async def _content(
-    uses: UsesServices, caller: Caller, recording_id: str, offset: int, length: int
+    call: Any, begin: pb.ReadContentResponse | None, parts: AsyncIterator[pb.ReadContentResponse]
 ) -> AsyncIterator[bytes]:
-    with acting_as(caller.principal, caller.token):
-        call = uses.recording.ReadContent(
-            pb.ReadContentRequest(recording_id=recording_id, offset=offset, length=length)
-        )
-    async for part in call:
-        yield part.data
+    try:
+        if begin is not None:
+            yield begin.data
+        async for part in parts:
+            yield part.data
+    finally:
+        call.cancel()  # of a client that went away in the middle
 
 
-def _span(header: str, size: int) -> tuple[int, int] | None:
-    """First and last byte of a range; None when it cannot be satisfied. Other units are ignored."""
+def _span(header: str, size: int) -> tuple[int, int, bool] | None:
+    """First byte, length, and whether that is a part; None when the range cannot be satisfied.
+
+    Several ranges, other units and what is no range are ignored (RFC 9110, section 14.2).
+    """
     found = _RANGE.fullmatch(header.strip())
-    if not header or found is None:
-        return 0, size - 1
+    if found is None or found.groups() == ("", ""):
+        return 0, size, False
     start, end = found.groups()
     if not start:
-        return (max(0, size - int(end)), size - 1) if end and int(end) else None
+        length = min(int(end), size)
+        return (size - length, length, True) if length else None
+    if end and int(end) < int(start):
+        return 0, size, False
     first, last = int(start), min(int(end) if end else size - 1, size - 1)
-    return (first, last) if first <= last else None
+    return (first, last - first + 1, True) if first <= last else None
 
 
 def _ready(recording: recording_pb2.Recording) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from fastapi import Path, Query
 from giaoban.identity.v1 import identity_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
 
 T = TypeVar("T")
 ULID_PATTERN = r"^[0-9A-HJKMNP-TV-Z]{26}$"
@@ -18,6 +18,12 @@ Id = Annotated[str, StringConstraints(pattern=ULID_PATTERN)]
 PathId = Annotated[str, Path(pattern=ULID_PATTERN, description="ULID")]
 PageSize = Annotated[int, Query(ge=1, le=200)]
 PageToken = Annotated[str, Query(max_length=1024)]
+Moment = Annotated[
+    AwareDatetime,
+    Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC)),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+"""A time with its offset, near enough to be meant."""
 PartyKind = Literal["user", "site", "unit"]
 
 

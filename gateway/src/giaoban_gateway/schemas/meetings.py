@@ -9,9 +9,19 @@ from typing import Annotated, Literal
 from giaoban.scheduling.v1 import scheduling_pb2
 from giaoban.scheduling.v1 import scheduling_service_pb2 as pb
 from google.protobuf.duration_pb2 import Duration
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel, Field
 
-from giaoban_gateway.schemas.common import Id, Party, PartyRef, Shape, moment, or_none, timestamp, word
+from giaoban_gateway.schemas.common import (
+    Id,
+    Moment,
+    Party,
+    PartyRef,
+    Shape,
+    moment,
+    or_none,
+    timestamp,
+    word,
+)
 
 Role = Literal["chair", "secretary", "operator", "delegate", "observer", "press"]
 Policy = Literal["floor", "open"]
@@ -44,7 +54,7 @@ class MeetingCreate(Shape):
     unit_id: Id
     title: Title
     description: Description = ""
-    start_time: AwareDatetime
+    start_time: Moment
     duration_seconds: Seconds
     time_zone: Zone
     microphone_policy: Policy = "floor"
@@ -72,7 +82,7 @@ class MeetingUpdate(Shape):
 
     title: Title | None = None
     description: Description | None = None
-    start_time: AwareDatetime | None = None
+    start_time: Moment | None = None
     duration_seconds: Seconds | None = None
     time_zone: Zone | None = None
     microphone_policy: Policy | None = None
