@@ -31,6 +31,7 @@ MAX_VALUE_BYTES = 512 * 1024
 DUPLICATE_WINDOW_SECONDS = 2.0
 HEARTBEAT_SECONDS = 2.0  # the server proves a watch alive this often
 RETRY_SECONDS = 0.5
+PENDING_MESSAGES = 65_536  # of one watch; a reader that is further behind starts again
 _WRONG_REVISION = {10071, 10164}  # JSStreamWrongLastSequenceErrF, JSStreamWrongLastSequenceConstantErr
 _KEY = re.compile(r"[-/_=a-zA-Z0-9]+(\.[-/_=a-zA-Z0-9]+)*")
 
@@ -196,7 +197,15 @@ class Bucket:
         """Ends by itself, or raises, as soon as a change may have been missed."""
         client = self._js._nc  # noqa: SLF001  (nats-py has no public way from a context to its client)
         inbox = client.new_inbox()
-        subscription = await client.subscribe(inbox)
+        # Not `next_msg`: it waits with asyncio.wait_for, which before Python 3.12 can lose a cancellation that comes
+        # together with a message, and a watch that cannot be cancelled lives for ever.
+        messages: asyncio.Queue[Msg] = asyncio.Queue(PENDING_MESSAGES)
+
+        async def keep(message: Msg) -> None:
+            with suppress(asyncio.QueueFull):  # the gap in the sequence tells the reader
+                messages.put_nowait(message)
+
+        subscription = await client.subscribe(inbox, cb=keep)
         name = None
         try:
             consumer = await self._js.add_consumer(
@@ -218,7 +227,8 @@ class Bucket:
             if synced:
                 yield SYNCED
             while True:
-                message = await subscription.next_msg(timeout=HEARTBEAT_SECONDS * 2.5)
+                async with asyncio.timeout(HEARTBEAT_SECONDS * 2.5):
+                    message = await messages.get()
                 headers = message.headers or {}
                 if headers.get("Status") == "100":
                     if int(headers.get("Nats-Last-Consumer", expected - 1)) != expected - 1:

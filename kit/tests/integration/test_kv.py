@@ -7,6 +7,7 @@ from contextlib import aclosing
 from datetime import timedelta
 
 import pytest
+from giaoban_kit import kv
 from giaoban_kit.errors import Conflict, NotFound, Unavailable
 from giaoban_kit.kv import RESTARTED, SYNCED, Bucket, Deleted, Entry, Signal, ensure_bucket, open_bucket
 from giaoban_kit.testing.servers import NatsServer
@@ -116,17 +117,12 @@ async def test_a_watch_that_missed_messages_starts_again(
 ) -> None:
     """A slow reader whose messages were dropped gets the whole state rather than a gap."""
     bucket = await ensure_bucket(js, "test")
-    original = js._nc.subscribe
-
-    async def narrow(inbox: str) -> object:
-        return await original(inbox, pending_msgs_limit=3)
-
-    monkeypatch.setattr(js._nc, "subscribe", narrow)
+    monkeypatch.setattr(kv, "PENDING_MESSAGES", 3)
     async with aclosing(bucket.watch()) as changes:
         assert await anext(changes) is SYNCED
         for number in range(20):
             await bucket.put(f"k{number}", b"x")
-        monkeypatch.setattr(js._nc, "subscribe", original)
+        monkeypatch.undo()
         state: set[str] = set()
         async with asyncio.timeout(20):
             restarted = False
