@@ -1,9 +1,9 @@
-# SPDX-License-Identifier: Apache-2.0
+# SPDX-License-Identifier: Apache-2.0  # noqa: INP001 - a script that is copied into the image by itself
 """Owns which packages go into a part's image: the members it consists of, and their pins out of the lock.
 
-    pins.py wanted SERVICE           requirements of the part, its members' own dependencies, as pip reads them
-    pins.py pinned LOCK REPORT       the lock's entries (with hashes) of what pip's --report resolved
-    pins.py members SERVICE          the directories to install, dependencies first
+pins.py wanted SERVICE           requirements of the part, its members' own dependencies, as pip reads them
+pins.py pinned LOCK REPORT       the lock's entries (with hashes) of what pip's --report resolved
+pins.py members SERVICE          the directories to install, dependencies first
 """
 
 import json
@@ -56,16 +56,17 @@ def normal(name: str) -> str:
 
 
 def main(arguments: list[str]) -> None:
-    """Prints what the verb asks for."""
+    """Writes what the verb asks for."""
     match arguments:
         case ["wanted", service]:
-            print("\n".join(wanted(service, Path())))
+            text = "\n".join(wanted(service, Path()))
         case ["members", service]:
-            print("\n".join(f"./{each}" for each in members(service, Path())))
+            text = "\n".join(f"./{each}" for each in members(service, Path()))
         case ["pinned", lock, report]:
-            print(pinned(Path(lock).read_text(encoding="utf-8"), Path(report).read_text(encoding="utf-8")))
+            text = pinned(Path(lock).read_text(encoding="utf-8"), Path(report).read_text(encoding="utf-8"))
         case _:
             raise SystemExit(__doc__)
+    sys.stdout.write(f"{text}\n")
 
 
 if __name__ == "__main__":

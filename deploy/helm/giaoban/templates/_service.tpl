@@ -25,6 +25,9 @@ metadata:
 spec:
   {{- if eq $name "gateway" }}
   type: {{ $values.service.type }}
+  {{- if ne $values.service.type "ClusterIP" }}
+  externalTrafficPolicy: Local # keeps the client's address, by which sign-ins are limited
+  {{- end }}
   {{- else }}
   clusterIP: None # callers see every pod and share their calls among them
   {{- end }}
