@@ -8,14 +8,17 @@ state directory: keys of the sites' terminals in secrets/, the list for the simu
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
+from giaoban.identity.v1.identity_service_pb2 import ImportDirectoryRequest
 from giaoban.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from giaoban_kit.config import ServiceConfig, load_config
 from giaoban_kit.grpc_client import channel
@@ -29,6 +32,7 @@ from giaoban_dev.infra.errors import InfraError
 DEFAULT_SITES = 12
 MAX_SITES = 55
 SITES_FILE = Path("demo") / "sites.json"
+IMPORTED_FILE = Path("demo") / "imported.json"
 
 Ids = Mapping[str, Mapping[str, str]]
 
@@ -46,14 +50,15 @@ async def load(config: Config, state: Path, joining: int) -> None:
     now = datetime.now(UTC)
     the_city = city()
     invited = [code for code, _, _, _ in the_city.sites if "dc-" in code and not _is_ward(the_city, code)]
-    async with channel(config.identity_target, ServiceIdentity.from_config(config)) as identity:
-        stub = IdentityServiceStub(identity)
-        city_ids = await _import(stub, the_city, credentials)
-        ministry_ids = await _import(stub, ministry(), credentials)
-        province_ids = await _import(stub, province(), credentials)
-    running = await _call_all(config.public_url, "tphcm", "thuky", city_calls(city_ids, now, invited))
-    await _call_all(config.public_url, "bkhcn", "thuky", ministry_calls(ministry_ids, now))
-    await _call_all(config.public_url, "lamdong", "thuky", province_calls(province_ids, now))
+    file = state / SITES_FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    ids = await _directories(config, state, credentials, (the_city, ministry(), province()))
+    city_ids, ministry_ids, province_ids = ids["tphcm"], ids["bkhcn"], ids["lamdong"]
+    running, *_ = await asyncio.gather(
+        _call_all(config.public_url, "tphcm", "thuky", city_calls(city_ids, now, invited)),
+        _call_all(config.public_url, "bkhcn", "thuky", ministry_calls(ministry_ids, now)),
+        _call_all(config.public_url, "lamdong", "thuky", province_calls(province_ids, now)),
+    )
     names = {code: name for code, _, name, _ in the_city.sites}
     sites = [
         {
@@ -63,8 +68,6 @@ async def load(config: Config, state: Path, joining: int) -> None:
         }
         for code in invited[:joining]
     ]
-    file = state / SITES_FILE
-    file.parent.mkdir(parents=True, exist_ok=True)
     file.touch(mode=0o600)
     file.write_text(
         json.dumps(
@@ -76,10 +79,39 @@ async def load(config: Config, state: Path, joining: int) -> None:
     )
 
 
-async def _import(stub: IdentityServiceStub, directory: Directory, credentials: Credentials) -> Ids:
-    keys = {code: _device_key(credentials, directory, code) for code, _, _, _ in directory.sites}
-    done = await stub.ImportDirectory(directory.request(keys), timeout=60)
-    return {"units": done.unit_ids, "sites": done.site_ids, "users": done.user_ids}
+async def _directories(
+    config: Config, state: Path, credentials: Credentials, directories: Sequence[Directory]
+) -> Mapping[str, Ids]:
+    """The ids of everything in the directories; imported only when they are not what was imported last."""
+    requests = [_request(each, credentials) for each in directories]
+    digest = hashlib.sha256(
+        b"".join(each.SerializeToString(deterministic=True) for each in requests)
+    ).hexdigest()
+    done = state / IMPORTED_FILE
+    if done.exists():
+        known: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
+        if known["digest"] == digest:
+            found: dict[str, Ids] = known["ids"]
+            return found
+    async with channel(config.identity_target, ServiceIdentity.from_config(config)) as identity:
+        stub = IdentityServiceStub(identity)
+        ids = {
+            each.code: await _import(stub, request)
+            for each, request in zip(directories, requests, strict=True)
+        }
+    done.write_text(json.dumps({"digest": digest, "ids": ids}), encoding="utf-8")
+    return ids
+
+
+async def _import(stub: IdentityServiceStub, request: ImportDirectoryRequest) -> Ids:
+    done = await stub.ImportDirectory(request, timeout=60)
+    return {"units": dict(done.unit_ids), "sites": dict(done.site_ids), "users": dict(done.user_ids)}
+
+
+def _request(directory: Directory, credentials: Credentials) -> ImportDirectoryRequest:
+    return directory.request(
+        {code: _device_key(credentials, directory, code) for code, _, _, _ in directory.sites}
+    )
 
 
 async def _call_all(url: str, organisation: str, username: str, calls: list[Call]) -> str:

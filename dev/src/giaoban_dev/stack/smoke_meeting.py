@@ -142,14 +142,21 @@ async def _running_meeting(url: str) -> str:
     ) as client:
         office = Office(client)
         await office.sign_in(ORGANISATION, USERNAME)
-        now = datetime.now(UTC)
-        found = await office.meetings(now - timedelta(days=1), now + timedelta(days=1))
-    running = [each for each in found if each["status"] == "running" and each["title"] == RUNNING_TITLE]
-    if not running:
-        raise InfraError(
-            f"no running meeting called {RUNNING_TITLE!r}: restart the stack, which starts one each day"
-        )
-    return str(running[-1]["id"])
+        # It runs from the moment at which the first site is in, a little after the stack is ready.
+        deadline = time.monotonic() + STEP_SECONDS
+        while True:
+            now = datetime.now(UTC)
+            found = await office.meetings(now - timedelta(days=1), now + timedelta(days=1))
+            running = [
+                each for each in found if each["status"] == "running" and each["title"] == RUNNING_TITLE
+            ]
+            if running:
+                return str(running[-1]["id"])
+            if time.monotonic() > deadline:
+                raise InfraError(
+                    f"no running meeting called {RUNNING_TITLE!r}: restart the stack, which starts one each day"
+                )
+            await asyncio.sleep(_POLL_SECONDS * 10)
 
 
 async def _until(

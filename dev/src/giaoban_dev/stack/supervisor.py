@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Starts parts in order, starts them again when they crash, stops them in reverse order."""
+"""Starts parts in order, starts them again when they crash, stops them in reverse order, a wave at a time."""
 
 import asyncio
 import fcntl
@@ -51,7 +51,7 @@ class Supervisor:
 
     def __init__(self, *, say: Say) -> None:
         self._say = say
-        self._parts: list[tuple[Part, asyncio.Task[None]]] = []
+        self._waves: list[list[tuple[Part, asyncio.Task[None]]]] = [[]]
 
     async def __aenter__(self) -> Self:
         return self
@@ -66,15 +66,24 @@ class Supervisor:
         except BaseException:
             await part.stop()
             raise
-        self._parts.append((part, asyncio.create_task(self._keep(part), name=f"keep-{part.process.name}")))
+        keeper = asyncio.create_task(self._keep(part), name=f"keep-{part.process.name}")
+        self._waves[-1].append((part, keeper))
+
+    def next_wave(self) -> None:
+        """Parts run from now on need those before: they are stopped before them."""
+        self._waves.append([])
 
     async def stop(self) -> None:
-        """Stop every part, the last started first."""
-        while self._parts:
-            part, keeper = self._parts.pop()
-            keeper.cancel()
-            await asyncio.gather(keeper, return_exceptions=True)
-            await part.stop()
+        """Stop every part: the parts of a wave together, the last wave first."""
+        while self._waves:
+            wave = self._waves.pop()
+            await asyncio.gather(*(self._stop(part, keeper) for part, keeper in wave))
+        self._waves = [[]]
+
+    async def _stop(self, part: Part, keeper: "asyncio.Task[None]") -> None:
+        keeper.cancel()
+        await asyncio.gather(keeper, return_exceptions=True)
+        await part.stop()
 
     async def _keep(self, part: Part) -> None:
         loop = asyncio.get_running_loop()

@@ -2,6 +2,7 @@
 """Owns the order in which the local stack comes up: servers, migrations, services, demo data, simulated sites."""
 
 import asyncio
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -102,12 +103,15 @@ async def up(house: House, plan: Plan, *, say: Say, ready: Callable[[House], Non
             await together(
                 supervisor.run(house.postgres), supervisor.run(house.nats), supervisor.run(_mail(house))
             )
+            supervisor.next_wave()
             await together(*(supervisor.run(node) for node in house.nodes.values()))
+            supervisor.next_wave()
             if services:
                 progress("bringing databases and event streams up to date")
                 await _migrate(house, services)
                 progress(f"starting {', '.join(service.name for service in services)}")
                 await together(*(supervisor.run(_program(house, service)) for service in services))
+            supervisor.next_wave()
             for module in plan.demo:
                 progress(f"loading {module.rpartition('.')[2]}")
                 await run_once(_tool(house, module), seconds=DEMO_SECONDS)
@@ -149,6 +153,10 @@ def _require_free_ports(house: House, services: Sequence[Service]) -> None:
 
 
 async def _migrate(house: House, services: Sequence[Service]) -> None:
+    stamp, code = house.state / "migrated", _code_digest(services)
+    if stamp.exists() and stamp.read_text(encoding="ascii") == code:
+        return  # the same code has done it to the same data
+    stamp.unlink(missing_ok=True)
     for service in services:
         if service.database:
             await house.postgres.ensure_database(service.user)
@@ -157,6 +165,19 @@ async def _migrate(house: House, services: Sequence[Service]) -> None:
     await together(
         *(run_once(_process(house, each, "migrate"), seconds=MIGRATE_SECONDS) for each in first.values())
     )
+
+    stamp.write_text(code, encoding="ascii")
+
+
+def _code_digest(services: Sequence[Service]) -> str:
+    """What the migrate steps depend on: the services' and the kit's code."""
+    digest = hashlib.sha256()
+    for module in sorted({"giaoban_kit", *(service.module for service in services)}):
+        spec = find_spec(module)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            for file in sorted(Path(folder).rglob("*.py")):
+                digest.update(file.as_posix().encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _process(house: House, service: Service, verb: str) -> Process:
