@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Services are alike because this says so, not because they inherit anything."""
 
+import ast
 from collections.abc import Iterator
 
 import pytest
 import yaml
 
-from tools.house import PARTS, ROOT, SERVICES, first_line, home, modules, package, sources
+from tools.house import PARTS, ROOT, SERVICES, first_line, home, modules, package, sources, tree
 
 FILES = (
     "__init__.py",
@@ -82,6 +83,18 @@ def test_no_file_outgrows_a_reader(part: str) -> None:
     }
     assert not {name: length for name, length in lengths.items() if length > MAX_LINES and name not in LONGER}
     assert not {name for name in LONGER if name in lengths and lengths[name] <= MAX_LINES}, "no longer long"
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_only_stores_know_the_tables(part: str) -> None:
+    """SQLModel is imported by `store*.py` alone."""
+    importers = {
+        path.name
+        for path in sources(part)
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "sqlmodel"
+    }
+    assert not [name for name in importers if not name.startswith("store")]
 
 
 def test_data_files_are_readable_yaml() -> None:
