@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # `deploy` is no member of the workspace
 
-from deploy import chart  # noqa: E402 - found through the line above
+from deploy import chart
 
 
 @pytest.fixture(scope="session")
