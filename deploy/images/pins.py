@@ -32,6 +32,11 @@ def wanted(service: str, root: Path) -> list[str]:
     return sorted(found)
 
 
+def constraints(lock: str) -> str:
+    """The lock's entries as pip reads constraints: versions and markers, no hashes."""
+    return "\n".join(line.rstrip(" \\") for line in lock.splitlines() if line[:1].isalnum())
+
+
 def pinned(lock: str, report: str) -> str:
     """The lock's entries of the packages in pip's report.
 
@@ -62,6 +67,8 @@ def main(arguments: list[str]) -> None:
             text = "\n".join(wanted(service, Path()))
         case ["members", service]:
             text = "\n".join(f"./{each}" for each in members(service, Path()))
+        case ["constraints", lock]:
+            text = constraints(Path(lock).read_text(encoding="utf-8"))
         case ["pinned", lock, report]:
             text = pinned(Path(lock).read_text(encoding="utf-8"), Path(report).read_text(encoding="utf-8"))
         case _:

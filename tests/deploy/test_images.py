@@ -102,6 +102,12 @@ def test_pins_come_with_their_hashes(pins: ModuleType) -> None:
     )
 
 
+def test_constraints_have_no_hashes(pins: ModuleType) -> None:
+    """Versions and markers stay; pip refuses to resolve where hashes stand."""
+    lock = "a-b==1.0 \\\n    --hash=sha256:00\nc==2.0 ; python_version < '3.12' \\\n    --hash=sha256:11\n"
+    assert pins.constraints(lock) == "a-b==1.0\nc==2.0 ; python_version < '3.12'"
+
+
 def test_what_the_lock_lacks_is_refused(pins: ModuleType) -> None:
     """A package in another version than the lock's stops the build by name; so does an unknown part."""
     report = json.dumps({"install": [{"metadata": {"name": "a", "version": "1.1"}}]})
