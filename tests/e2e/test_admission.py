@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who gets into a meeting and who does not, and what is written down of it afterwards."""
+
+import re
+
+from playwright.async_api import expect
+
+from .conftest import NewPerson
+from .house import House
+
+CHAIR, GUEST, DELEGATE = "Nguyễn Thành Nhân", "Đỗ Hữu Phúc", "Võ Ngọc Lan"
+TIME = re.compile(r"^\d\d:\d\d$")
+
+
+async def test_the_uninvited_wait_until_the_chair_decides(house: House, new_person: NewPerson) -> None:
+    """One without an appointment waits and is admitted; another is refused and stays out."""
+    meeting_id = await house.call_meeting("Họp có khách", {"chutich": "chair"})
+    chair, guest, other = [await new_person(name) for name in ("chutich", "chuamoi", "english")]
+    await chair.join(meeting_id)
+    await guest.enter(meeting_id)
+    await expect(guest.page.get_by_text("Đang chờ chủ tọa cho vào")).to_be_visible()
+    await expect(chair.page.get_by_role("heading", name="Đang chờ vào (1)")).to_be_visible()
+    await chair.button(f"Cho vào: {GUEST}").click()
+    await expect(guest.stage).to_be_visible()
+    await guest.sees_moving(guest.tile(CHAIR))
+    await chair.sees_moving(chair.tile(GUEST))
+
+    await other.enter(meeting_id)
+    await expect(other.page.get_by_text("Đang chờ chủ tọa cho vào")).to_be_visible()
+    await chair.button("Từ chối: Ngô Thanh Hà").click()
+    await expect(other.page.get_by_text("Yêu cầu vào họp không được chấp nhận.")).to_be_visible()
+    await expect(chair.row("Ngô Thanh Hà")).to_have_count(0)
+
+
+async def test_another_organisation_finds_no_such_meeting(house: House, new_person: NewPerson) -> None:
+    """For a person of another organisation the meeting does not exist, neither its page nor its room."""
+    meeting_id = await house.call_meeting("Họp nội bộ Thành phố", {"chutich": "chair"})
+    stranger = await new_person("botruong", "bkhcn")
+    for path in ("", "/room"):
+        await stranger.page.goto(f"/meetings/{meeting_id}{path}")
+        await expect(
+            stranger.page.get_by_text("Không tìm thấy nội dung này, hoặc bạn không có quyền xem.")
+        ).to_be_visible()
+    await expect(stranger.page.get_by_text("Họp nội bộ Thành phố")).to_have_count(0)
+
+
+async def test_after_the_end_the_attendance_is_known_and_nobody_gets_in(
+    house: House, new_person: NewPerson
+) -> None:
+    """The chair ends the meeting for all; its page tells who was there from when to when; the room is closed."""
+    roles = {"chutich": "chair", "daibieu": "delegate", "english": "delegate"}
+    meeting_id = await house.call_meeting("Họp có điểm danh", roles)
+    chair, delegate = await new_person("chutich"), await new_person("daibieu")
+    await chair.join(meeting_id)
+    await delegate.join(meeting_id)
+    await expect(chair.row(DELEGATE).get_by_text("Có mặt")).to_be_visible()
+    await chair.button("Điều hành").click()
+    await chair.page.get_by_role("menuitem", name="Kết thúc cuộc họp").click()
+    await chair.page.get_by_role("alertdialog").get_by_role("button", name="Kết thúc cuộc họp").click()
+    for person in (chair, delegate):
+        await expect(person.page.get_by_text("Cuộc họp đã kết thúc.")).to_be_visible()
+
+    await chair.page.get_by_role("link", name="Về trang cuộc họp").click()
+    await expect(chair.page.get_by_text("Đã kết thúc").first).to_be_visible()
+    table = chair.page.get_by_role("region", name="Điểm danh").get_by_role("table")
+    for name, role in ((CHAIR, "Chủ tọa"), (DELEGATE, "Đại biểu")):
+        cells = table.get_by_role("row").filter(has_text=name).get_by_role("cell")
+        await expect(cells.nth(0)).to_have_text(role)
+        await expect(cells.nth(1)).to_have_text(TIME)
+        await expect(cells.nth(2)).to_have_text(TIME)
+        await expect(cells.nth(3)).to_have_text("Đã rời")
+    absent = table.get_by_role("row").filter(has_text="Ngô Thanh Hà").get_by_role("cell")
+    await expect(absent.nth(3)).to_have_text("Vắng")
+
+    await delegate.page.goto(f"/meetings/{meeting_id}/room")
+    await expect(delegate.page.get_by_text("không vào được nữa")).to_be_visible()
+    await expect(delegate.button("Vào họp")).to_have_count(0)
+    async with house.api("daibieu") as client:
+        refused = await client.post(f"/v1/meetings/{meeting_id}/connect-tickets")
+    assert refused.status_code == 409 and refused.json()["reason"] == "MEETING_ENDED", refused.text

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What people in a meeting notice when a part dies: nothing, or seconds; and never a key to press."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from playwright.async_api import expect
+
+from .conftest import NewPerson
+from .house import House
+from .room import Person
+
+CHAIR, DELEGATE = "Nguyễn Thành Nhân", "Võ Ngọc Lan"
+MAX_GAP_SECONDS = 1.0
+MAX_TAKEOVER_SECONDS = 10.0
+NODE_B_FIRST_PORT = 22_000
+
+
+@dataclass
+class Meeting:
+    """A meeting of two at browsers."""
+
+    id: str
+    chair: Person
+    delegate: Person
+
+
+@pytest.fixture(scope="module")
+async def meeting(house: House, new_guest: NewPerson) -> Meeting:
+    """The chair and a delegate, who stay while parts die around them."""
+    meeting_id = await house.call_meeting("Họp khi máy chủ hỏng", {"chutich": "chair", "daibieu": "delegate"})
+    chair, delegate = await new_guest("chutich"), await new_guest("daibieu")
+    await chair.join(meeting_id)
+    await delegate.join(meeting_id)
+    return Meeting(meeting_id, chair, delegate)
+
+
+async def _see_each_other(meeting: Meeting) -> None:
+    await meeting.chair.sees_moving(meeting.chair.tile(DELEGATE))
+    await meeting.delegate.sees_moving(meeting.delegate.tile(CHAIR))
+
+
+async def _acts_work(meeting: Meeting) -> None:
+    """A hand goes up, the floor is given and returned: through the gateway, media and back."""
+    chair, delegate = meeting.chair, meeting.delegate
+    await delegate.button("Xin phát biểu").click(timeout=15_000)
+    await chair.tab("Phát biểu")
+    await chair.button(f"Mời phát biểu: {DELEGATE}").click(timeout=15_000)
+    await expect(delegate.page.get_by_text("Mời bạn phát biểu")).to_be_visible()
+    await chair.hears()
+    await delegate.button("Trả quyền phát biểu").first.click()
+    await expect(chair.page.get_by_text("Chưa có ai phát biểu").first).to_be_visible()
+
+
+@pytest.mark.parametrize("part", ["media", "gateway", "nats"])
+async def test_pictures_go_on_when_a_part_is_killed(
+    house: House, meeting: Meeting, part: str, record_property: Callable[[str, object], None]
+) -> None:
+    """The media service, the gateway or NATS is killed: both pictures go on, and acts work when it is back."""
+    await _see_each_other(meeting)
+    again = house.times_again(part)
+    await meeting.chair.start_gaps(meeting.chair.tile(DELEGATE))
+    await meeting.delegate.start_gaps(meeting.delegate.tile(CHAIR))
+    killed = await house.kill(part)
+    await house.runs_again(part, again)
+    away = time.monotonic() - killed
+    for person in (meeting.chair, meeting.delegate):
+        await expect(person.page.get_by_text("Mất kết nối, đang nối lại…")).to_have_count(0, timeout=15_000)
+    await _acts_work(meeting)
+    for person in (meeting.chair, meeting.delegate):
+        gap, frames = await person.stop_gaps()
+        record_property("gap_seconds", round(gap, 3))
+        assert gap < MAX_GAP_SECONDS and frames > 5 * away, (gap, frames, away)
+    await _see_each_other(meeting)
+
+
+async def test_everyone_is_back_on_the_other_node_without_a_key(
+    house: House, meeting: Meeting, record_property: Callable[[str, object], None]
+) -> None:
+    """The media node of the meeting is killed: both see each other again within 10 seconds, on the other node."""
+    await _see_each_other(meeting)
+    ports = await meeting.chair.media_ports() + await meeting.delegate.media_ports()
+    nodes = {"janus-b" if port >= NODE_B_FIRST_PORT else "janus-a" for port in ports}
+    assert len(ports) == 4 and len(nodes) == 1, ports
+    carrying = nodes.pop()
+    again = house.times_again(carrying)
+    old = {person: await person.peers() for person in (meeting.chair, meeting.delegate)}
+    killed = await house.kill(carrying)
+    for person, other in ((meeting.chair, DELEGATE), (meeting.delegate, CHAIR)):
+        await person.connects_anew(old[person], MAX_TAKEOVER_SECONDS * 1.5)
+        await person.sees_moving(person.tile(other))
+    away = time.monotonic() - killed
+    record_property("away_seconds", round(away, 1))
+    assert away < MAX_TAKEOVER_SECONDS, away
+    now = await meeting.chair.media_ports() + await meeting.delegate.media_ports()
+    assert all((port >= NODE_B_FIRST_PORT) != (carrying == "janus-b") for port in now), (carrying, now)
+    await house.runs_again(carrying, again)
+    await _acts_work(meeting)
