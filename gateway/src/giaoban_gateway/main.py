@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 
 import uvicorn
 from fastapi import FastAPI
@@ -35,38 +36,51 @@ TICKETS, LIVE = "gateway-tickets", "media-live"
 GRACE_SECONDS = 3
 
 
+@dataclass(frozen=True)
+class Running:
+    """A gateway that answers on `port`."""
+
+    app: FastAPI
+    services: Services
+    port: int
+
+
 async def serve(config: Config) -> None:
     """Runs a gateway until it is told to stop."""
-    identity, readiness = ServiceIdentity.from_config(config), Readiness()
+    readiness = Readiness()
     async with AsyncExitStack() as stack:
-        start = stack.enter_async_context
-        await start(telemetry(config, readiness))
-        nats = await start(connect_nats(config))
-        js = nats.jetstream()
-        directory = await start(channel(config.identity_target, identity))
-        services = Services(
-            config=config,
-            identity=IdentityServiceStub(directory),
-            scheduling=SchedulingServiceStub(await start(channel(config.scheduling_target, identity))),
-            media=MediaServiceStub(await start(channel(config.media_target, identity))),
-            recording=RecordingServiceStub(await start(channel(config.recording_target, identity))),
-            notifications=NotificationsServiceStub(
-                await start(channel(config.notifications_target, identity))
-            ),
-            verifier=TokenVerifier(identity_jwks(directory)),
-            tickets=Tickets(await open_bucket(js, TICKETS)),
-            hub=Hub(Bucket(js, LIVE), nats),
-            auth_limit=Limiter(config.auth_requests_per_minute),
-            user_limit=Limiter(config.requests_per_minute),
-        )
-        app = create_app(config)
-        app.state.services = services
-        await start(_http(app, config))
+        await stack.enter_async_context(telemetry(config, readiness))
+        running = await start(config, stack)
         readiness.set(True)
         await until_signalled()
         readiness.set(False)
-        app.state.stopping = True
-        await services.hub.stop()
+        running.app.state.stopping = True
+
+
+async def start(config: Config, stack: AsyncExitStack) -> Running:
+    """A gateway that runs until the stack unwinds; its clients are sent elsewhere first."""
+    enter, identity = stack.enter_async_context, ServiceIdentity.from_config(config)
+    nats = await enter(connect_nats(config))
+    js = nats.jetstream()
+    directory = await enter(channel(config.identity_target, identity))
+    services = Services(
+        config=config,
+        identity=IdentityServiceStub(directory),
+        scheduling=SchedulingServiceStub(await enter(channel(config.scheduling_target, identity))),
+        media=MediaServiceStub(await enter(channel(config.media_target, identity))),
+        recording=RecordingServiceStub(await enter(channel(config.recording_target, identity))),
+        notifications=NotificationsServiceStub(await enter(channel(config.notifications_target, identity))),
+        verifier=TokenVerifier(identity_jwks(directory)),
+        tickets=Tickets(await open_bucket(js, TICKETS), nats),
+        hub=Hub(Bucket(js, LIVE), nats),
+        auth_limit=Limiter(config.auth_requests_per_minute),
+        user_limit=Limiter(config.requests_per_minute),
+    )
+    app = create_app(config)
+    app.state.services = services
+    port = await enter(_http(app, config))
+    stack.push_async_callback(services.hub.stop)
+    return Running(app, services, port)
 
 
 async def migrate(config: Config) -> None:
@@ -76,7 +90,7 @@ async def migrate(config: Config) -> None:
 
 
 @asynccontextmanager
-async def _http(app: FastAPI, config: Config) -> AsyncIterator[None]:
+async def _http(app: FastAPI, config: Config) -> AsyncIterator[int]:
     host, _, port = config.http_listen.rpartition(":")
     settings = uvicorn.Config(
         app,
@@ -104,7 +118,7 @@ async def _http(app: FastAPI, config: Config) -> AsyncIterator[None]:
                     f"GIAOBAN_HTTP_LISTEN: cannot listen on {config.http_listen}. Is the port in use?"
                 )
             await asyncio.sleep(0.02)
-        yield
+        yield server.servers[0].sockets[0].getsockname()[1]
     finally:
         server.should_exit = True
         await task

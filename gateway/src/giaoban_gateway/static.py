@@ -10,7 +10,9 @@ from starlette.responses import FileResponse, Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-API_PREFIXES = ("v1/", "v1", "healthz", "readyz", "openapi.json", "asyncapi.yaml", ".well-known/")
+API = frozenset({"v1", "healthz", "readyz", "openapi.json", "asyncapi.yaml", ".well-known"})
+"""First segments of paths that are the API's, known or not."""
+
 ASSETS = "assets/"
 
 
@@ -25,8 +27,7 @@ class WebClient(StaticFiles):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request that no route wanted."""
-        path = scope["path"].lstrip("/")
-        if scope["type"] != "http" or path.startswith(API_PREFIXES):
+        if scope["type"] != "http" or scope["path"].lstrip("/").partition("/")[0] in API:
             await self._not_found(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)

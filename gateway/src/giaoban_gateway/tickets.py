@@ -14,9 +14,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
-from giaoban_kit.errors import Unauthenticated
+from giaoban_kit.errors import Unauthenticated, Unavailable
 from giaoban_kit.kv import Bucket
 from giaoban_kit.tokens import Principal
+from nats.aio.client import Client
 
 CONNECT_LIFETIME = timedelta(seconds=30)
 CONTENT_LIFETIME = timedelta(minutes=10)
@@ -43,14 +44,16 @@ class Held:
 class Tickets:
     """The bucket of tickets."""
 
-    def __init__(self, bucket: Bucket) -> None:
-        """`bucket` belongs to the gateway alone."""
+    def __init__(self, bucket: Bucket, nats: Client) -> None:
+        """`bucket` belongs to the gateway alone. Without `nats` every method raises `Unavailable` at once."""
         self._bucket = bucket
+        self._nats = nats
 
     async def issue(
         self, purpose: str, subject: str, principal: Principal, token: str, lifetime: timedelta
     ) -> tuple[str, datetime]:
         """A new ticket and when it expires: after `lifetime`, or with the token that it stands for."""
+        self._require_nats()
         ends = datetime.fromtimestamp(_claims(token)["exp"], UTC)
         lifetime = max(min(lifetime, ends - datetime.now(UTC)), MIN_LIFETIME)
         ticket = secrets.token_urlsafe(32)
@@ -62,12 +65,18 @@ class Tickets:
 
     async def use_once(self, ticket: str, purpose: str, subject: str) -> Held:
         """What the ticket stands for; it is gone with this. Raises `TicketInvalid`."""
+        self._require_nats()
         return _held(await self._bucket.take(_key(ticket)), purpose, subject)
 
     async def look(self, ticket: str, purpose: str, subject: str) -> Held:
         """What the ticket stands for; it stays until it expires. Raises `TicketInvalid`."""
+        self._require_nats()
         entry = await self._bucket.get(_key(ticket))
         return _held(entry.value if entry else None, purpose, subject)
+
+    def _require_nats(self) -> None:
+        if not self._nats.is_connected:  # rather than wait for the end of its patience
+            raise Unavailable("Tickets are not available at this moment. Try again.")
 
 
 def _key(ticket: str) -> str:

@@ -302,24 +302,24 @@ class _Connection:
                 case Join():
                     raise End("message_invalid", "A connection is joined once.")
                 case ViewChange():
-                    await link.request(pb.ConnectRequest(view=message.to_proto()))
+                    link.request(pb.ConnectRequest(view=message.to_proto()))
                 case Command():
-                    await self._command(link, message)
+                    self._command(link, message)
                 case Leave():
-                    await link.request(message.to_proto())
+                    link.request(message.to_proto())
                     await asyncio.sleep(PRESENT_SECONDS)  # media ends the stream, and this with it
                     return
                 case _:
-                    await link.request(message.to_proto(), getattr(message, "id", ""))
+                    link.request(message.to_proto(), getattr(message, "id", ""))
 
-    async def _command(self, link: MediaLink, command: Command) -> None:
+    def _command(self, link: MediaLink, command: Command) -> None:
         try:
             request = command.to_proto()
         except ValidationError as error:
             refused: ReplyError = {"reason": "COMMAND_INVALID", "detail": _what(error), "metadata": {}}
             self._member.send(encode({"type": "reply", "id": command.id, "answer": None, "error": refused}))
             return
-        await link.request(request, command.id)
+        link.request(request, command.id)
 
 
 def _joined(joined: pb.Joined, role: Role) -> Joined:

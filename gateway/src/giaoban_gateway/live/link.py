@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
 
-import grpc
 from giaoban.media.v1 import media_pb2
 from giaoban.media.v1 import media_service_pb2 as pb
 from giaoban.media.v1.media_service_pb2_grpc import MediaServiceStub
@@ -27,6 +25,11 @@ JOIN_GIVE_UP_SECONDS = 10.0
 STABLE_SECONDS = 5.0
 """A stream that held for so long is opened again without delay."""
 
+MAX_REQUESTS = 256
+"""Messages of a client that wait for media; it sends at most 20 a second."""
+
+Requests = asyncio.Queue[pb.ConnectRequest | None]
+
 _AGAIN = {ErrorKind.UNAVAILABLE, ErrorKind.DEADLINE, ErrorKind.INTERNAL}
 
 log = get_logger(__name__)
@@ -40,7 +43,7 @@ class MediaLink:
         self._media = media
         self._join = join
         self._send = send
-        self._call: Any = None
+        self._requests: Requests | None = None
         self._pending: set[str] = set()
         self._left = False
         self.joined: asyncio.Future[pb.Joined] = asyncio.get_running_loop().create_future()
@@ -56,7 +59,7 @@ class MediaLink:
             while not self._left:
                 started = time.monotonic()
                 failed = await self._try_stream()
-                if self._call is not None:
+                if self._requests is not None:
                     answered = time.monotonic()
                     if answered - started > STABLE_SECONDS:
                         delay = FIRST_DELAY
@@ -90,7 +93,7 @@ class MediaLink:
             return error
         return None
 
-    async def request(self, message: pb.ConnectRequest, request_id: str = "") -> None:
+    def request(self, message: pb.ConnectRequest, request_id: str = "") -> None:
         """Passes a client's message on; one with a `request_id` gets a reply in any case."""
         kind = message.WhichOneof("message")
         if kind == "view":
@@ -99,32 +102,29 @@ class MediaLink:
             self._left = True
         if request_id:
             self._pending.add(request_id)
-        call = self._call
-        if call is None:
+        if self._requests is None or self._requests.full():
             self._fail(request_id)
-            return
-        try:
-            await call.write(message)
-        except (grpc.aio.AioRpcError, asyncio.InvalidStateError, GiaobanError):
-            self._fail(request_id)
+        else:
+            self._requests.put_nowait(message)
 
     async def _stream(self) -> None:
-        call = self._media.Connect()
+        # Requests go through an iterator of our own: the one behind `call.write` is never ended when the
+        # server breaks the stream, and complains about itself when it is collected.
+        requests: Requests = asyncio.Queue(MAX_REQUESTS)
+        requests.put_nowait(pb.ConnectRequest(join=self._join))
+        call = self._media.Connect(_until_none(requests))
         try:
-            await call.write(pb.ConnectRequest(join=self._join))
-            first: Any = await call.read()
-            if first is grpc.aio.EOF:
-                await call.code()
-                return
-            self._call = call
-            self._on_joined(first.joined)
-            message: Any
-            while (message := await call.read()) is not grpc.aio.EOF:
-                self._on_message(message)
-        except asyncio.InvalidStateError:
-            await call.read()  # the stream ended while it was written to: reading tells why
+            async for message in call:
+                if self._requests is None:
+                    self._requests = requests
+                    self._on_joined(message.joined)
+                else:
+                    self._on_message(message)
         finally:
             call.cancel()
+            while not requests.empty():
+                requests.get_nowait()
+            requests.put_nowait(None)
 
     def _on_joined(self, joined: pb.Joined) -> None:
         if not self.joined.done():
@@ -159,7 +159,7 @@ class MediaLink:
                 self._send({"type": "rejoin", "reason": message.rejoin.reason})
 
     def _break(self) -> None:
-        self._call = None
+        self._requests = None
         for request_id in list(self._pending):
             self._fail(request_id)
 
@@ -170,6 +170,11 @@ class MediaLink:
         detail = "Media is being taken over at this moment. Try again."
         error: ReplyError = {"reason": "MEDIA_LOST", "detail": detail, "metadata": {}}
         self._send({"type": "reply", "id": request_id, "answer": None, "error": error})
+
+
+async def _until_none(requests: Requests) -> AsyncIterator[pb.ConnectRequest]:
+    while (message := await requests.get()) is not None:
+        yield message
 
 
 def _reply(reply: pb.Reply) -> Reply:

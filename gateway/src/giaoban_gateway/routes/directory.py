@@ -10,12 +10,12 @@ from giaoban.identity.v1 import identity_pb2
 from giaoban.identity.v1 import identity_service_pb2 as pb
 
 from giaoban_gateway.auth import IsCaller, UsesServices
-from giaoban_gateway.schemas.common import ULID_PATTERN, Page, PageSize, PageToken, or_none
+from giaoban_gateway.schemas.common import NO_NUL, ULID_PATTERN, Page, PageSize, PageToken, or_none
 from giaoban_gateway.schemas.directory import Me, MeUpdate, Site, Unit, User
 
 router = APIRouter(tags=["directory"])
 
-Search = Annotated[str, Query(max_length=100, description="matches without diacritics")]
+Search = Annotated[str, Query(max_length=100, pattern=NO_NUL, description="matches without diacritics")]
 InUnit = Annotated[str | None, Query(pattern=ULID_PATTERN, description="this unit and the units below")]
 
 

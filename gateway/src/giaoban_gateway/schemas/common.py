@@ -9,15 +9,24 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from fastapi import Path, Query
 from giaoban.identity.v1 import identity_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    field_validator,
+)
 
 T = TypeVar("T")
+NO_NUL = r"^[^\x00]*$"
 ULID_PATTERN = r"^[0-9A-HJKMNP-TV-Z]{26}$"
 
 Id = Annotated[str, StringConstraints(pattern=ULID_PATTERN)]
 PathId = Annotated[str, Path(pattern=ULID_PATTERN, description="ULID")]
 PageSize = Annotated[int, Query(ge=1, le=200)]
-PageToken = Annotated[str, Query(max_length=1024)]
+PageToken = Annotated[str, Query(max_length=1024, pattern=NO_NUL)]
 Moment = Annotated[
     AwareDatetime,
     Field(ge=datetime(2000, 1, 1, tzinfo=UTC), lt=datetime(2200, 1, 1, tzinfo=UTC)),
@@ -31,6 +40,13 @@ class Shape(BaseModel):
     """A body: unknown fields are refused, so that a typing error is not silently ignored."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError("leave the NUL character out")
+        return value
 
 
 class Page(BaseModel, Generic[T]):
