@@ -1,6 +1,6 @@
 # The table of contents: every task of the house, each one command into bin/. `make` alone prints this list.
 .DEFAULT_GOAL := help
-.PHONY: help run smoke reset tail setup test test-unit test-contract test-integration test-e2e check fmt lock proto openapi chart loadtest clean
+.PHONY: help run smoke reset tail setup test test-unit test-contract test-integration test-e2e check fmt lock proto docs openapi chart loadtest clean
 
 help: ## Print this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,8 @@ fmt: ## Format the code
 	@.venv/bin/ruff check --quiet --fix-only . && .venv/bin/ruff format --quiet . && if [ -f web/package.json ]; then npm --prefix web run --silent fmt --if-present; fi
 proto: ## Generate code from proto/
 	@bin/proto
+docs: ## Generate the pages on errors, events and configuration
+	@bin/docs
 openapi: ## Write the public API's description
 	@bin/openapi
 lock: ## Pin what the pyproject files ask for

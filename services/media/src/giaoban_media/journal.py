@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from giaoban_kit.errors import Conflict
@@ -21,20 +21,21 @@ from giaoban_media.sfu import RoomKey, Ticket
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """One participant's media: the epoch of its owner, the replica, and how to find it."""
+    """One participant's media: its owner (epoch, replica, and the seat that holds it there), and how to find it."""
 
     meeting_id: str
     participant_id: str
     epoch: int
     replica: str
+    holder: str
     ticket: Ticket
     revision: int = 0
 
     @staticmethod
-    def epoch_of(data: bytes) -> int:
-        """The epoch in an entry's bytes."""
-        epoch: int = json.loads(data)["epoch"]
-        return epoch
+    def owner_of(data: bytes) -> tuple[int, str]:
+        """Epoch and holder in an entry's bytes."""
+        fields = json.loads(data)
+        return fields["epoch"], fields["holder"]
 
 
 class Ownership:
@@ -52,15 +53,12 @@ class Ownership:
 
     async def write(self, ticket: Ticket) -> None:
         """Journals. Raises `Replaced` when somebody else owns the participant now."""
-        entry = self._entry
-        updated = JournalEntry(entry.meeting_id, entry.participant_id, entry.epoch, entry.replica, ticket)
+        updated = replace(self._entry, ticket=ticket)
         try:
-            revision = await self._bucket.update(_key(entry), _encode(updated), entry.revision)
+            revision = await self._bucket.update(_key(updated), _encode(updated), self._entry.revision)
         except Conflict as error:
             raise Replaced("the participant has joined from elsewhere") from error
-        self._entry = JournalEntry(
-            entry.meeting_id, entry.participant_id, entry.epoch, entry.replica, ticket, revision
-        )
+        self._entry = replace(updated, revision=revision)
 
     async def release(self) -> None:
         """Forgets the participant; if somebody else owns it now, it is theirs."""
@@ -87,11 +85,11 @@ class Journal:
         """Everything journalled."""
         return [_decode(each.key, each.value, each.revision) for each in await self._bucket.entries(">")]
 
-    async def own(self, before: JournalEntry | None, ticket: Ticket) -> Ownership:
+    async def own(self, before: JournalEntry | None, ticket: Ticket, holder: str) -> Ownership:
         """Wins the participant from whoever had it in `before`. Raises `Replaced` when another was faster."""
-        room, participant_id = ticket.room, ticket.participant_id
         epoch = before.epoch + 1 if before else 1
-        fresh = JournalEntry(room.meeting_id, participant_id, epoch, self._replica, ticket)
+        room = ticket.room
+        fresh = JournalEntry(room.meeting_id, ticket.participant_id, epoch, self._replica, holder, ticket)
         try:
             if before is None:
                 revision = await self._bucket.create(_key(fresh), _encode(fresh))
@@ -99,10 +97,7 @@ class Journal:
                 revision = await self._bucket.update(_key(fresh), _encode(fresh), before.revision)
         except Conflict as error:
             raise Replaced("the participant is joining from elsewhere at this moment") from error
-        return Ownership(
-            self._bucket,
-            JournalEntry(room.meeting_id, participant_id, epoch, self._replica, ticket, revision),
-        )
+        return Ownership(self._bucket, replace(fresh, revision=revision))
 
 
 def _key(entry: JournalEntry) -> str:
@@ -112,7 +107,8 @@ def _key(entry: JournalEntry) -> str:
 def _encode(entry: JournalEntry) -> bytes:
     ticket = asdict(entry.ticket)
     return json.dumps(
-        {"epoch": entry.epoch, "replica": entry.replica, "ticket": ticket}, separators=(",", ":")
+        {"epoch": entry.epoch, "replica": entry.replica, "holder": entry.holder, "ticket": ticket},
+        separators=(",", ":"),
     ).encode()
 
 
@@ -124,6 +120,5 @@ def _decode(key: str, data: bytes, revision: int) -> JournalEntry:
     ticket["feeds"] = tuple(
         (mid, Feed(**{**feed, "source": Source(feed["source"])})) for mid, feed in ticket["feeds"]
     )
-    return JournalEntry(
-        meeting_id, participant_id, fields["epoch"], fields["replica"], Ticket(**ticket), revision
-    )
+    owner = fields["epoch"], fields["replica"], fields["holder"]
+    return JournalEntry(meeting_id, participant_id, *owner, Ticket(**ticket), revision)

@@ -22,7 +22,8 @@ from giaoban_media.errors import MeetingEnded, NoMediaNode
 from giaoban_media.journal import Journal, JournalEntry
 from giaoban_media.nodes import Nodes
 from giaoban_media.ports import News
-from giaoban_media.seat import LOST_GRACE, Seat, depart
+from giaoban_media.presence import depart
+from giaoban_media.seat import LOST_GRACE, Seat
 from giaoban_media.sfu import RoomKey, Sfu
 
 TICK = 1.0
@@ -177,11 +178,11 @@ class Meetings:
                 meeting = self._meetings.get(meeting_id)
                 seat = meeting.seats.get(participant_id) if meeting else None
                 if seat is not None:
-                    seat.superseded(JournalEntry.epoch_of(change.value))
+                    seat.superseded(*JournalEntry.owner_of(change.value))
 
     async def sweep(self, entry: JournalEntry) -> None:
         """Sends a participant home whose replica died and whom nobody has taken over."""
-        ownership = await self._journal.own(entry, entry.ticket)
+        ownership = await self._journal.own(entry, entry.ticket, "sweep")
         await self._sfu.forget(entry.ticket)
         async with self.using(entry.meeting_id) as meeting:
             conference = meeting.live.conference

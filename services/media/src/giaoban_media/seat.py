@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -19,7 +19,7 @@ from giaoban_kit.ids import new_id
 
 from giaoban_media.conference import acts
 from giaoban_media.conference.live import LiveMeeting
-from giaoban_media.conference.model import Conference, Connection, Participant, Source, Stream
+from giaoban_media.conference.model import Conference, Connection, Source, Stream
 from giaoban_media.conference.rules import SPEAKERS, may_share_screen, sharer
 from giaoban_media.domain import Grant, View, muted_mids, wanted
 from giaoban_media.errors import (
@@ -34,6 +34,7 @@ from giaoban_media.errors import (
 )
 from giaoban_media.journal import Journal, JournalEntry, Ownership
 from giaoban_media.ports import News
+from giaoban_media.presence import Presence, depart
 from giaoban_media.sfu import (
     LinkQuality,
     Peer,
@@ -52,7 +53,8 @@ LOST_GRACE = 30.0
 
 RETRY_DELAY = 0.2
 MAX_STREAMS = 4
-QUALITY_STEP = 20
+EVENTUALLY = 150
+"""Attempts, `RETRY_DELAY` apart, until a write to the live state is given up: half a minute without NATS."""
 QUALITY_RECOVERY = 10.0
 """Seconds without loss after which a link counts as good again."""
 
@@ -109,13 +111,14 @@ class Seat:
         self._clock = clock
         self._on_end = on_end
         self._view = View()
+        self._holder = new_id()
         self._ownership: Ownership | None = None
         self._peer: Peer | None = None
         self._media = asyncio.Lock()
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending: tuple[Stream, ...] | None = None
-        self._last: Participant | None = None
+        self._presence = Presence(grant, live, news, clock)
         self._quality_reset: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._ended = False
@@ -140,7 +143,7 @@ class Seat:
         self._check_streams(streams)
         self._view = view
         room = self._room_key()
-        known = self._me()
+        known = self._presence.entry
         if known is not None and known.removed:
             raise ParticipantRemoved("the chair has ended your participation in this meeting")
         before = await self._journal.read(self.grant.meeting_id, self.participant_id)
@@ -152,7 +155,10 @@ class Seat:
             answer = ""
             if offer_sdp and not resumed:
                 answer = await self._publish(offer_sdp, streams)
-        await self._enter(publishing=bool(offer_sdp) or resumed)
+        publishing = bool(offer_sdp) or resumed
+        await self._presence.enter(
+            Connection.CONNECTING if publishing else Connection.CONNECTED, keeps_streams=resumed
+        )
         self._spawn(self._run())
         self.wake()
         return Entered(self.participant_id, answer, resumed)
@@ -165,7 +171,7 @@ class Seat:
         """The stream is gone without a farewell: the place is kept for a while."""
         if not self._ended:
             loop = asyncio.get_running_loop()
-            self._spawn(self._mark(Connection.LOST))
+            self._spawn(self._eventually(self._presence.lost))
             self._grace = loop.call_later(
                 LOST_GRACE, lambda: self._spawn(self._give_up("lost", keep_entry=False))
             )
@@ -177,9 +183,10 @@ class Seat:
         if self._peer is not None:
             await self._peer.abandon()
 
-    def superseded(self, epoch: int) -> None:
-        """The journal shows a higher epoch: somebody else holds the participant now."""
-        if self._ownership is not None and epoch > self._ownership.epoch and not self._ended:
+    def superseded(self, epoch: int, holder: str) -> None:
+        """The journal shows an owner; a higher epoch of another seat means that it holds the participant now."""
+        mine = holder == self._holder  # seen before our own write has returned
+        if self._ownership is not None and epoch > self._ownership.epoch and not mine and not self._ended:
             self._spawn(self._yield_to_other())
 
     def wake(self) -> None:
@@ -192,7 +199,7 @@ class Seat:
         """Negotiates the publishing connection anew; returns the answer."""
         self._check_streams(streams)
         conference = self._live.conference
-        me = self._me()
+        me = self._presence.entry
         sharing = any(each.source is Source.SCREEN for each in streams)
         if sharing and me is not None:
             other = sharer(conference)
@@ -226,7 +233,7 @@ class Seat:
         now = self._clock.now()
 
         def decide(conference: Conference) -> acts.Change:
-            me = conference.participants.get(self.participant_id) or self._last
+            me = conference.participants.get(self.participant_id) or self._presence.last
             if me is None:
                 raise CommandForbidden("join the meeting first", act=type(act).__name__)
             return acts.decide(conference, act, me, now)
@@ -258,12 +265,12 @@ class Seat:
     async def _resume(self, before: JournalEntry | None, room: RoomKey) -> bool:
         if before is None or before.ticket.room != room or not before.ticket.session:
             return False
-        self._ownership = await self._journal.own(before, before.ticket)
+        self._ownership = await self._journal.own(before, before.ticket, self._holder)
         try:
             self._peer = await self._sfu.claim(before.ticket, self._ownership.write)
         except MediaLost:
             return False
-        me = self._me()
+        me = self._presence.entry
         if me is not None:
             self._peer.published_before(me.streams)
         self._spawn(self._follow(self._peer))
@@ -273,7 +280,7 @@ class Seat:
         node_id = self._node_id()
         # Chosen here and journalled before the node hears of it (Janus: 53 bits).
         ticket = Ticket(node_id, room, self.participant_id, session=secrets.randbits(52) + 1)
-        self._ownership = await self._journal.own(before, ticket)
+        self._ownership = await self._journal.own(before, ticket, self._holder)
         if before is not None and before.ticket.session:
             await self._sfu.forget(before.ticket)
         await self._sfu.open_room(node_id, room)
@@ -287,16 +294,14 @@ class Seat:
         if done.fresh:
             self._pending = tuple(streams)
         else:
-            await self._live.update_participant(
-                self.participant_id, lambda me: replace(me, streams=tuple(streams)) if me else None
-            )
+            await self._presence.sends(tuple(streams))
         await self._close_microphones(streams)
         return done.answer_sdp
 
     async def _close_microphones(self, streams: Sequence[Stream]) -> None:
         # Before anybody can hear: media flows only after the client has the answer.
         assert self._peer is not None  # noqa: S101 - the caller has just published on it
-        me = self._me()
+        me = self._presence.entry
         conference = self._live.conference
         if me is not None:
             mine = replace(me, streams=tuple(streams))
@@ -328,73 +333,36 @@ class Seat:
 
     async def _published(self) -> None:
         streams, self._pending = self._pending, None
-
-        def up(me: Participant | None) -> Participant | None:
-            if me is None:
-                return None
-            if streams is None:
-                return replace(me, connection=Connection.CONNECTED)
-            return replace(
-                me, connection=Connection.CONNECTED, streams=streams, publication=me.publication + 1
-            )
-
-        await self._live.update_participant(self.participant_id, up)
+        await self._eventually(lambda: self._presence.connected(streams))
 
     async def _unpublished(self) -> None:
         if self._pending is not None:
             return  # the old connection's end, while a new one is coming up
-        await self._live.update_participant(
-            self.participant_id,
-            lambda me: replace(me, connection=Connection.CONNECTING, streams=()) if me else None,
-        )
         self.messages.put_nowait(RejoinNeeded("the media connection was lost"))
+        await self._eventually(lambda: self._presence.disconnected(Connection.CONNECTING))
 
     async def _note_quality(self, percent: int) -> None:
         if self._quality_reset is not None:
             self._quality_reset.cancel()
         loop = asyncio.get_running_loop()
-        self._quality_reset = loop.call_later(QUALITY_RECOVERY, lambda: self._spawn(self._set_quality(100)))
-        await self._set_quality(percent)
-
-    async def _set_quality(self, percent: int) -> None:
-        step = percent // QUALITY_STEP * QUALITY_STEP
-        await self._live.update_participant(
-            self.participant_id, lambda me: replace(me, link_quality=step) if me else None
+        self._quality_reset = loop.call_later(
+            QUALITY_RECOVERY, lambda: self._spawn(self._eventually(lambda: self._presence.quality(100)))
         )
+        await self._eventually(lambda: self._presence.quality(percent))
 
     # Inside: state
 
-    def _me(self) -> Participant | None:
-        return self._live.conference.participants.get(self.participant_id)
-
-    async def _enter(self, *, publishing: bool) -> None:
-        now = self._clock.now()
-        fresh = Participant(
-            id=self.participant_id,
-            party=self.grant.party,
-            role=self.grant.role,
-            join_time=now,
-            presence_id=new_id(),
-            connection=Connection.CONNECTING if publishing else Connection.CONNECTED,
-        )
-
-        def enter(me: Participant | None) -> Participant | None:
-            if me is None:
-                return fresh
-            connection = fresh.connection
-            if me.streams and publishing and self._pending is None:
-                connection = Connection.CONNECTED
-            return replace(me, party=fresh.party, role=fresh.role, connection=connection)
-
-        me = await self._live.update_participant(self.participant_id, enter)
-        self._last = me
-        if me is not None and me.presence_id == fresh.presence_id:
-            await self._news.joined(self.grant, me)
-
-    async def _mark(self, connection: Connection) -> None:
-        await self._live.update_participant(
-            self.participant_id, lambda me: replace(me, connection=connection) if me else None
-        )
+    async def _eventually(self, work: Callable[[], Awaitable[None]]) -> None:
+        """Does something that needs the bucket; tries again while it is away."""
+        for _ in range(EVENTUALLY):
+            try:
+                await work()
+            except GiaobanError as error:
+                _log.info("seat_write_postponed", participant_id=self.participant_id, reason=error.reason)
+                await asyncio.sleep(RETRY_DELAY)
+            else:
+                return
+        _log.error("seat_write_given_up", participant_id=self.participant_id)
 
     async def _run(self) -> None:
         while not self._ended:
@@ -420,13 +388,13 @@ class Seat:
         if not self._live.synced.is_set() or self._live.conference.room is None:
             return
         room = self._room_key()
-        me = self._me()
+        me = self._presence.entry
         if me is None:
-            if self._last is not None and self._grace is None:
+            if self._grace is None:
                 # The live state was lost: what this replica knows is written again.
-                await self._live.update_participant(self.participant_id, lambda _: self._last)
+                await self._presence.restore()
             return
-        self._last = me
+        self._presence.last = me
         if me.removed:
             raise ParticipantRemoved("the chair has ended your participation in this meeting")
         async with self._media:
@@ -452,25 +420,13 @@ class Seat:
             raise Replaced("the participant has joined from elsewhere")
         self._pending = None
         await self._begin(before, room)
-        publishing = bool(self._last and self._last.streams) or self.grant.role in SPEAKERS
-        await self._live.update_participant(
-            self.participant_id,
-            lambda me: (
-                replace(
-                    me, connection=Connection.CONNECTING if publishing else Connection.CONNECTED, streams=()
-                )
-                if me
-                else None
-            ),
-        )
+        publishing = self.grant.role in SPEAKERS
+        await self._presence.disconnected(Connection.CONNECTING if publishing else Connection.CONNECTED)
         self.messages.put_nowait(RejoinNeeded("the meeting was moved to another media node"))
 
     def _recording_name(self, conference: Conference) -> str:
         room = conference.room
-        if room is None or not room.recording_id:
-            return ""
-        stamp = int(self._clock.now().timestamp() * 1000)
-        return f"{room.recording_id}~{self.participant_id}~{stamp}"
+        return f"{room.recording_id}~{self.participant_id}" if room and room.recording_id else ""
 
     # Inside: the end
 
@@ -489,13 +445,13 @@ class Seat:
         self._ended = True
         if error is not None:
             self.messages.put_nowait(Ended(error))
-        me = self._me() or self._last
+        me = self._presence.entry or self._presence.last
         if self._peer is not None:
             await self._peer.close()
         if self._ownership is not None:
-            await self._ownership.release()
+            await self._eventually(self._ownership.release)
         if not keep_entry:
-            await depart(self._live, self.participant_id)
+            await self._eventually(lambda: depart(self._live, self.participant_id))
         if me is not None:
             await self._news.left(self.grant.meeting_id, self.grant.organisation_id, me, reason)
         self._finish()
@@ -527,9 +483,3 @@ class Seat:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("seat_task_failed", participant_id=self.participant_id, exc_info=error)
-
-
-async def depart(live: LiveMeeting, participant_id: str) -> None:
-    """Takes a participant out of the live state, its hand and floor first."""
-    await live.apply(lambda conference: acts.without_participant(conference, participant_id))
-    await live.remove_participant(participant_id)

@@ -115,8 +115,8 @@ class Peer(Protocol):
         """Closes these mids at the server and opens every other one; remembers what is set."""
         ...
 
-    async def record(self, filename: str) -> None:
-        """Records the publishing connection into files that begin with this name; stops when empty."""
+    async def record(self, name: str) -> None:
+        """Records the publishing connection into files `<name>~<milliseconds>-…`; stops when empty."""
         ...
 
     async def receive(self, wanted: dict[Feed, Layer]) -> None:

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
 
 import structlog
 
-from giaoban_media.conference.model import Source, Stream
+from giaoban_media.conference.model import Stream
 from giaoban_media.domain import Feed, Layer
 from giaoban_media.errors import MediaLost, OfferInvalid
 from giaoban_media.janus.node import NO_SUCH_FEED, UNKNOWN_SESSION, Node
@@ -46,7 +47,7 @@ class JanusPeer:
         self._down = False
         self._mids: tuple[str, ...] = ()
         self._muted: frozenset[str] | None = frozenset()
-        self._record = ""
+        self._record: str | None = ""
         self._lost = False
         self.receiver = Receiver(self)
 
@@ -90,7 +91,7 @@ class JanusPeer:
     async def take_over(self) -> None:
         """Claims a running session and finds out what has become of it."""
         self._node.register(self._ticket.session, self)
-        self._muted = None
+        self._muted = self._record = None
         await self._claim()
         data = await self._control({"request": "listparticipants"})
         here = {str(each["id"]): each for each in data.get("participants", [])}
@@ -177,14 +178,18 @@ class JanusPeer:
                     raise MediaLost("the media node refused to mute", node=self._ticket.node_id) from error
         self._muted = wanted
 
-    async def record(self, filename: str) -> None:
+    async def record(self, name: str) -> None:
         """Starts or stops recording of the publishing connection."""
-        if bool(filename) == bool(self._record) and self._muted is not None:
+        if name == self._record:
             return
-        self._record = filename
+        self._record = name
         if self._mids:
-            body = {"request": "configure", "record": bool(filename)}
-            await self._publisher_message(body | ({"filename": filename} if filename else {}))
+            body: Message = {"request": "configure", "record": bool(name)}
+            try:
+                await self._publisher_message(body | ({"filename": _file(name)} if name else {}))
+            except JanusError as error:
+                # Not publishing at this moment: what is published next is recorded from its beginning.
+                _log.info("record_refused", node=self._ticket.node_id, code=error.code)
 
     # Receiving
 
@@ -210,7 +215,7 @@ class JanusPeer:
             "descriptions": [{"mid": each.mid, "description": each.source.value} for each in streams],
         }
         if self._record:
-            body |= {"record": True, "filename": self._record}
+            body |= {"record": True, "filename": _file(self._record)}
         return body
 
     async def _negotiate(self, body: Message, jsep: Message) -> str:
@@ -298,15 +303,12 @@ def check_sdp(sdp: str, field: str) -> None:
         )
 
 
+def _file(name: str) -> str:
+    # Every connection has files of its own: the same name again would be written over.
+    return f"{name}~{time.time_ns() // 1_000_000}"
+
+
 def _origin(sdp: str) -> str:
     # o=<username> <sess-id> <sess-version> …: user and id stay for the life of a connection.
     line = next((each for each in sdp.splitlines() if each.startswith("o=")), "")
     return " ".join(line.split()[:2])
-
-
-def source_of(description: str) -> Source | None:
-    """The source that a publisher's stream was described with."""
-    try:
-        return Source(description)
-    except ValueError:
-        return None
