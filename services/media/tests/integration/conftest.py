@@ -140,11 +140,11 @@ class Guest:
 
     async def drop(self) -> None:
         """Ends the stream without a farewell; media is left standing."""
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
         if self._call is not None:
             self._call.cancel()
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.wait([self._reader], timeout=5)
 
     async def close(self) -> None:
         await self.drop()
