@@ -144,9 +144,13 @@ class House:
     # --- hurting it -------------------------------------------------------------------------------------------
 
     def pid_of(self, *words: str) -> int:
-        """Return the one process of the stack whose command line has all the words in a row."""
+        """Return the process of the stack whose command line has all the words in a row; not that of its sandbox."""
         assert self._up is not None
-        found = [pid for pid, argv in _descendants(self._up.pid) if _contains(argv, words)]
+        found = [
+            pid
+            for pid, argv in _descendants(self._up.pid)
+            if _contains(argv, words) and Path(argv[0]).name not in {"bwrap", "setpriv"}
+        ]
         assert len(found) == 1, f"{words}: processes {found}"
         return found[0]
 

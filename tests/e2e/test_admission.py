@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who gets into a meeting and who does not, and what is written down of it afterwards."""
+"""Who gets into a meeting and out of it, who does not, and what is written down of it afterwards."""
 
+import asyncio
 import re
 
+from giaoban_dev.demo.directory import PASSWORD
+from giaoban_dev.testing import CLIENT_ADDRESS
+from giaoban_loadtests.gateway_api import GatewayApi, UserIdentity
+from giaoban_loadtests.publish import Pacer
+from giaoban_loadtests.signalling import Participant
 from playwright.async_api import expect
 
 from .conftest import NewPerson
-from .house import House
+from .house import CITY, URL, House
 
 CHAIR, GUEST, DELEGATE = "Nguyễn Thành Nhân", "Đỗ Hữu Phúc", "Võ Ngọc Lan"
 TIME = re.compile(r"^\d\d:\d\d$")
@@ -23,7 +29,8 @@ async def test_the_uninvited_wait_until_the_chair_decides(house: House, new_pers
     await chair.button(f"Cho vào: {GUEST}").click()
     await expect(guest.stage).to_be_visible()
     await guest.sees_moving(guest.tile(CHAIR))
-    await chair.sees_moving(chair.tile(GUEST))
+    await expect(chair.row(GUEST)).to_contain_text("Dự thính")
+    await expect(chair.row(GUEST)).to_contain_text("Có mặt")
 
     await other.enter(meeting_id)
     await expect(other.page.get_by_text("Đang chờ chủ tọa cho vào")).to_be_visible()
@@ -75,6 +82,35 @@ async def test_after_the_end_the_attendance_is_known_and_nobody_gets_in(
     await delegate.page.goto(f"/meetings/{meeting_id}/room")
     await expect(delegate.page.get_by_text("không vào được nữa")).to_be_visible()
     await expect(delegate.button("Vào họp")).to_have_count(0)
-    async with house.api("daibieu") as client:
-        refused = await client.post(f"/v1/meetings/{meeting_id}/connect-tickets")
-    assert refused.status_code == 409 and refused.json()["reason"] == "MEETING_ENDED", refused.text
+    async with GatewayApi(URL) as api:
+        who = UserIdentity(CITY, "daibieu", PASSWORD)
+        late = Participant(api, meeting_id, who, pacer=Pacer(), local_ip=CLIENT_ADDRESS)
+        assert await asyncio.wait_for(late.run(), 10) == "meeting_ended"
+
+
+async def test_a_removed_participant_is_out_and_stays_out(house: House, new_person: NewPerson) -> None:
+    """Removed: told so, gone from the roster, and a second try is refused."""
+    meeting_id = await house.call_meeting(
+        "Họp có người bị mời ra", {"chutich": "chair", "daibieu": "delegate"}
+    )
+    chair, delegate = await new_person("chutich"), await new_person("daibieu")
+    await chair.join(meeting_id)
+    await delegate.join(meeting_id)
+    await chair.act(DELEGATE, "Mời ra khỏi cuộc họp")
+    await chair.page.get_by_role("alertdialog").get_by_role("button", name="Mời ra khỏi cuộc họp").click()
+    await expect(delegate.page.get_by_text("Chủ tọa đã mời bạn ra khỏi cuộc họp.")).to_be_visible()
+    await expect(chair.tile(DELEGATE)).to_have_count(0)
+    await delegate.enter(meeting_id)
+    await expect(delegate.page.get_by_role("heading", name="Bạn đã ra khỏi cuộc họp")).to_be_visible()
+
+
+async def test_leaving_is_seen_at_once(house: House, new_person: NewPerson) -> None:
+    """Who leaves is told so, and is gone from the other's seats and roster."""
+    meeting_id = await house.call_meeting("Họp có người rời", {"chutich": "chair", "daibieu": "delegate"})
+    chair, delegate = await new_person("chutich"), await new_person("daibieu")
+    await chair.join(meeting_id)
+    await delegate.join(meeting_id)
+    await chair.sees_moving(chair.tile(DELEGATE))
+    await delegate.leave()
+    await expect(chair.tile(DELEGATE)).to_have_count(0)
+    await expect(chair.row(DELEGATE).get_by_text("Chưa vào")).to_be_visible()
