@@ -97,7 +97,7 @@ class House:
             "GIAOBAN_OTLP_ENDPOINT": f"http://127.0.0.1:{port}",
             "GIAOBAN_TRACE_SAMPLE_RATIO": "1",
         }
-        environment.pop("GIAOBAN_MEDIA_IP", None)
+        environment.pop("MEDIA_IP", None)
         with self.printed_file.open("wb") as printed:
             # In a session of its own, so that Ctrl-C reaches pytest alone; gone when pytest is, however it ends.
             self._up = await asyncio.create_subprocess_exec(

@@ -99,7 +99,7 @@ def _print_addresses(house: House) -> None:
     if house.shared_url:
         lines.append(f"  elsewhere   {house.shared_url}  (certificate of our own: the browser asks once)")
     else:
-        lines.append("  elsewhere   set GIAOBAN_MEDIA_IP to this machine's address to let other devices in")
+        lines.append("  elsewhere   set MEDIA_IP to this machine's address to let other devices in")
     lines.append(f"  mail        http://localhost:{house.ports.mail_page}")
     lines.append(f"  logs        {house.state / 'logs'}  (make tail)")
     lines.append(f"\n  Demo accounts, password {PASSWORD}\n")

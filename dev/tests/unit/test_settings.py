@@ -36,13 +36,13 @@ def test_a_doubled_port_names_both_variables() -> None:
 
 
 def test_the_media_address_must_be_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """GIAOBAN_MEDIA_IP is an IPv4 address of this machine, never loopback; without it the first one is taken."""
+    """MEDIA_IP is an IPv4 address of this machine, never loopback; without it the first one is taken."""
     monkeypatch.setattr(settings, "own_addresses", lambda: ["10.1.2.3", "10.1.2.4"])
     assert Addresses.from_environment({}) == Addresses("10.1.2.3", shared=False)
-    assert Addresses.from_environment({"GIAOBAN_MEDIA_IP": "10.1.2.4"}) == Addresses("10.1.2.4", shared=True)
+    assert Addresses.from_environment({"MEDIA_IP": "10.1.2.4"}) == Addresses("10.1.2.4", shared=True)
     for wrong in ("127.0.0.1", "10.9.9.9", "host", ""):
-        with pytest.raises(InfraError, match="GIAOBAN_MEDIA_IP"):
-            Addresses.from_environment({"GIAOBAN_MEDIA_IP": wrong})
+        with pytest.raises(InfraError, match="MEDIA_IP"):
+            Addresses.from_environment({"MEDIA_IP": wrong})
     monkeypatch.setattr(settings, "own_addresses", list)
     with pytest.raises(InfraError, match="no IPv4 address but loopback"):
         Addresses.from_environment({})

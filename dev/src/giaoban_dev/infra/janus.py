@@ -138,7 +138,7 @@ class JanusNode:
         )
         # Also tells an address this machine does not have from a port in use.
         ensure_port_free(
-            self.media_ip, self.ports.rtp[0], what=f"Janus node {self.name} (media)", key="GIAOBAN_MEDIA_IP"
+            self.media_ip, self.ports.rtp[0], what=f"Janus node {self.name} (media)", key="MEDIA_IP"
         )
         raise_open_files_limit()
         self._write_configuration()

@@ -88,7 +88,7 @@ class Addresses:
     """Where people and media reach the stack.
 
     Browsers give camera and microphone only to a secure context: localhost is one, another device needs https.
-    So the stack listens on loopback, and with GIAOBAN_MEDIA_IP given also, with TLS, on that address.
+    So the stack listens on loopback, and with MEDIA_IP given also, with TLS, on that address.
     """
 
     media_ip: str
@@ -96,8 +96,8 @@ class Addresses:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Addresses":
-        """Read GIAOBAN_MEDIA_IP, else take this machine's first address; raises InfraError."""
-        given = environment.get("GIAOBAN_MEDIA_IP")
+        """Read MEDIA_IP, else take this machine's first address; raises InfraError."""
+        given = environment.get("MEDIA_IP")
         own = own_addresses()
         if given is None:
             if not own:
@@ -110,10 +110,10 @@ class Addresses:
         try:
             address = ipaddress.IPv4Address(given)
         except ValueError:
-            raise InfraError(f"GIAOBAN_MEDIA_IP={given!r}: give an IPv4 address of this machine") from None
+            raise InfraError(f"MEDIA_IP={given!r}: give an IPv4 address of this machine") from None
         if address.is_loopback or given not in own:
             raise InfraError(
-                f"GIAOBAN_MEDIA_IP={given}: not an address of this machine; it has {', '.join(own) or 'none'}"
+                f"MEDIA_IP={given}: not an address of this machine; it has {', '.join(own) or 'none'}"
             )
         return cls(media_ip=given, shared=True)
 
