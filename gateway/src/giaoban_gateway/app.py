@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import Span
 
 from giaoban_gateway import problems
 from giaoban_gateway.config import Config
@@ -58,9 +61,19 @@ def create_app(config: Config) -> FastAPI:
     app.add_middleware(Guard, config=config)
     # No spans for receive and send: a WebSocket would drown the trace.
     app.add_middleware(
-        OpenTelemetryMiddleware, excluded_urls="healthz,readyz", exclude_spans=["receive", "send"]
+        OpenTelemetryMiddleware,
+        excluded_urls="healthz,readyz",
+        exclude_spans=["receive", "send"],
+        server_request_hook=_without_query,
     )
     return app
+
+
+def _without_query(span: Span, scope: dict[str, Any]) -> None:
+    """Keep queries out of spans: they hold content tickets and the names that people search for."""
+    if scope.get("query_string") and isinstance(span, ReadableSpan):
+        url = urlsplit(str((span.attributes or {}).get("http.url", "")))
+        span.set_attribute("http.url", url._replace(query="").geturl())
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -245,6 +245,7 @@ export const en: Messages = {
     join_without: "Join without camera and microphone",
     watch_only: "You attend as {{role}}: you see and hear, and need neither camera nor microphone.",
     not_running: "This meeting has ended or was cancelled and cannot be joined.",
+    unseen: "Meeting",
     no_appointment: "You are not on the list of the invited. The chair or the secretary will decide.",
     device_default: "Default",
     problem: {

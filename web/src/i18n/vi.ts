@@ -241,6 +241,7 @@ export const vi = {
     join_without: "Vào họp không có camera và micrô",
     watch_only: "Bạn dự họp với vai trò {{role}}: xem và nghe, không cần camera và micrô.",
     not_running: "Cuộc họp này đã kết thúc hoặc đã hủy, không vào được nữa.",
+    unseen: "Cuộc họp",
     no_appointment: "Bạn chưa có tên trong thành phần. Chủ tọa hoặc thư ký sẽ xét cho vào.",
     device_default: "Mặc định",
     problem: {

@@ -12,6 +12,7 @@ import { connectTicket, meetingQuery, queryClient } from "../api/queries";
 import type { Meeting } from "../api/types";
 import { Button, Emblem, Loading, ProblemBox, useTitle } from "../ui/basics";
 import { setClock } from "../ui/clock";
+import { browserZone } from "../util/time";
 import { RoomProvider } from "./context";
 import { Devices } from "./devices";
 import { Prejoin } from "./prejoin";
@@ -22,8 +23,12 @@ import { maySpeak } from "./state";
 
 export function RoomPage() {
   const { id = "" } = useParams();
+  const { t } = useTranslation();
   const meeting = useQuery(meetingQuery(id));
   if (meeting.error && !meeting.data) {
+    if (meeting.error instanceof ApiError && meeting.error.status === 404) {
+      return <Entrance key={id} meeting={unseen(id, t("prejoin.unseen"))} />;
+    }
     return (
       <div className="page narrow">
         <ProblemBox error={meeting.error} onRetry={() => void meeting.refetch()} />
@@ -32,6 +37,32 @@ export function RoomPage() {
   }
   if (!meeting.data) return <Loading />;
   return <Entrance key={id} meeting={meeting.data} />;
+}
+
+/** Whoever has no appointment does not see the meeting, yet may knock; to a stranger the server says not found. */
+function unseen(id: string, title: string): Meeting {
+  return {
+    id,
+    title,
+    unit_id: "",
+    unit_name: "",
+    description: "",
+    start_time: new Date().toISOString(),
+    duration_seconds: 0,
+    time_zone: browserZone(),
+    status: "running",
+    microphone_policy: "floor",
+    appointments: [],
+    created_by: "",
+    create_time: "",
+    update_time: "",
+    actual_start_time: null,
+    actual_end_time: null,
+    etag: "",
+    my_role: null,
+    cancel_reason: "",
+    sequence: 0,
+  };
 }
 
 function Entrance({ meeting }: { meeting: Meeting }) {
@@ -60,7 +91,8 @@ function Entrance({ meeting }: { meeting: Meeting }) {
       ticket: () => ticketFor(meeting.id),
       url: socketUrl(meeting.id),
       devices,
-      publishes: meeting.my_role === null || maySpeak(meeting.my_role),
+      // Guests come in as observers: they watch and listen.
+      publishes: meeting.my_role !== null && maySpeak(meeting.my_role),
     });
     setSession(next);
     void next.connect();

@@ -32,8 +32,8 @@ export function Prejoin({
   const { camera, microphone, available } = useStore(devices.store);
   const [checked, setChecked] = useState(false);
   const over = meeting.status === "ended" || meeting.status === "cancelled";
-  // Whoever has no appointment will be a guest and may speak once admitted.
-  const speaks = !over && (meeting.my_role === null || maySpeak(meeting.my_role));
+  // Whoever has no appointment comes in as an observer, once admitted.
+  const speaks = !over && meeting.my_role !== null && maySpeak(meeting.my_role);
 
   useEffect(() => {
     if (!speaks) return;
@@ -57,9 +57,8 @@ export function Prejoin({
           <p className="sub">{t("prejoin.title")}</p>
           <h1>{meeting.title}</h1>
           <p className="sub">
-            {formatSpan(meeting.start_time, meeting.duration_seconds, meeting.time_zone)} ·{" "}
-            {meeting.unit_name}
-            {" · "}
+            {meeting.unit_name &&
+              `${formatSpan(meeting.start_time, meeting.duration_seconds, meeting.time_zone)} · ${meeting.unit_name} · `}
             {t(`role.${meeting.my_role ?? "none"}`)}
           </p>
         </div>
