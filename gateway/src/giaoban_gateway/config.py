@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 
 from giaoban_kit.config import ServiceConfig
-from pydantic import Field
+from pydantic import Field, field_validator
 
 
 class Config(ServiceConfig):
@@ -23,8 +24,15 @@ class Config(ServiceConfig):
     web_directory: Path | None = None
     """The built web client; without it only the API is served."""
     trusted_proxies: tuple[str, ...] = ()
-    """Addresses whose X-Forwarded-For is believed."""
+    """Addresses and networks (`10.42.0.0/16`) whose X-Forwarded-For is believed."""
     auth_requests_per_minute: int = Field(default=120, ge=1)
     """Sign-ins, refreshes and terminal sign-ins per client address and process."""
     requests_per_minute: int = Field(default=1_200, ge=1)
     """Requests per signed-in user or terminal and process."""
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            ipaddress.ip_network(each)  # raises a ValueError that names what is wrong with it
+        return value

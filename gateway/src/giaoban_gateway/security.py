@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from functools import cache
 
 from giaoban_kit.logging import get_logger
 from starlette.datastructures import Headers, MutableHeaders
@@ -30,7 +31,7 @@ def client_address(connection: HTTPConnection, config: Config) -> str:
     """The client's address: the last in X-Forwarded-For that no trusted proxy of ours added."""
     address = connection.client.host if connection.client else "unknown"
     forwarded = ",".join(connection.headers.getlist("x-forwarded-for")).split(",")
-    while address in config.trusted_proxies and forwarded:
+    while forwarded and _trusted(address, config.trusted_proxies):
         try:
             address = str(ipaddress.ip_address(forwarded.pop().strip()))
         except ValueError:
@@ -38,13 +39,26 @@ def client_address(connection: HTTPConnection, config: Config) -> str:
     return address
 
 
+def _trusted(address: str, proxies: tuple[str, ...]) -> bool:
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:  # the peer of a unix socket
+        return False
+    return any(found in network for network in _networks(proxies))
+
+
+@cache
+def _networks(proxies: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(each) for each in proxies)
+
+
 def headers(config: Config) -> Mapping[str, str]:
     """Security headers of every response (OWASP ASVS 5.0, V3)."""
     secure = config.public_url.startswith("https://")
     sockets = " ".join(sorted(each.replace("http", "ws", 1) for each in origins(config)))
     policy = (
-        "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; "
-        f"media-src 'self' blob:; font-src 'self' data:; connect-src 'self' {sockets}; "
+        "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
+        f"media-src 'self' blob:; font-src 'self'; connect-src 'self' {sockets}; "
         "frame-ancestors 'none'; base-uri 'none'; form-action 'self'; object-src 'none'"
     )
     common = {

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from giaoban_gateway.config import Config
 from giaoban_gateway.security import MAX_BODY_BYTES, client_address
+from pydantic import ValidationError
 from starlette.requests import HTTPConnection
 
 from .conftest import Door
@@ -126,12 +127,22 @@ def connection(client: str, *forwarded: str) -> HTTPConnection:
         ("10.0.0.1", ["2001:db8::1"], "2001:db8::1"),
         ("10.0.0.1", ["unknown"], "10.0.0.1"),
         ("10.0.0.1", [], "10.0.0.1"),
+        ("10.42.7.9", ["6.6.6.6, 203.0.113.9, 10.42.0.3"], "203.0.113.9"),
+        ("10.43.7.9", ["203.0.113.9"], "10.43.7.9"),
+        ("fd00::5", ["203.0.113.9"], "203.0.113.9"),
     ],
 )
 def test_the_clients_address_cannot_be_made_up(client: str, forwarded: list[str], address: str) -> None:
     """X-Forwarded-For counts only as far as our own proxies wrote it."""
-    config = Config(trusted_proxies=("10.0.0.1", "10.0.0.2"))
+    config = Config(trusted_proxies=("10.0.0.1", "10.0.0.2", "10.42.0.0/16", "fd00::/64"))
     assert client_address(connection(client, *forwarded), config) == address
+
+
+@pytest.mark.parametrize("proxy", ["", "ingress", "10.0.0.1/8", "10.0.0.0/33", "*"])
+def test_a_proxy_that_is_no_network_is_refused_at_the_start(proxy: str) -> None:
+    """A typing error must not turn into a proxy that nobody trusts, or everybody."""
+    with pytest.raises(ValidationError, match="trusted_proxies"):
+        Config(trusted_proxies=(proxy,))
 
 
 @pytest.fixture
