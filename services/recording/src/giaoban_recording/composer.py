@@ -10,9 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import os
 import re
-import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,10 +22,17 @@ from giaoban_recording.domain import MjrHeader, Track
 from giaoban_recording.errors import ComposeFailed
 
 WIDTH, HEIGHT, RATE = 1280, 720, 15
+BACKGROUND = "0x10161d"
 FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"
 MEDIA_TYPE = "video/mp4"
 MAX_HEADER_BYTES = 4096
+MAX_MICROSECONDS = 2**53
 TOOL_SECONDS = 600.0
+SLOWEST = 20
+"""Composing that takes so many times as long as the recording, and `TOOL_SECONDS`, hangs."""
+
+_BESIDE = ("setpriv", "--pdeathsig", "KILL", "--", "nice", "-n", "10")
+"""Composing yields to the meetings on the same machine, and a tool never outlives its worker."""
 _MAGIC = b"MJR00002"
 
 log = get_logger(__name__)
@@ -43,6 +48,7 @@ class Piece:
     kind: str
     offset: timedelta
     duration: timedelta
+    is_screen: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +70,18 @@ def read_header(data: bytes) -> MjrHeader:
     """The header of a track. Raises ValueError for what is none."""
     if data[:8] != _MAGIC or len(data) < 10:
         raise ValueError("not a Janus recording")
-    (length,) = struct.unpack(">H", data[8:10])
+    length = int.from_bytes(data[8:10], "big")
     document = json.loads(data[10 : 10 + length])
-    kind = {"a": "audio", "v": "video"}.get(document.get("t"))
-    first = document.get("u")
-    if kind is None or not isinstance(first, int):
+    kind = {"a": "audio", "v": "video"}.get(str(document.get("t"))) if isinstance(document, dict) else None
+    first = document.get("u") if kind else None
+    if kind is None or type(first) is not int or not 0 < first < MAX_MICROSECONDS:
         raise ValueError("a Janus recording without kind or time")
-    return MjrHeader(kind, str(document.get("c", "")), datetime.fromtimestamp(first / 1e6, UTC))
+    return MjrHeader(
+        kind,
+        str(document.get("c", "")),
+        datetime.fromtimestamp(first / 1e6, UTC),
+        is_screen=kind == "video" and document.get("d") == "screen",
+    )
 
 
 async def unpack(tools: Tools, track: Track, source: Path) -> tuple[MjrHeader, Path, timedelta] | None:
@@ -80,16 +91,19 @@ async def unpack(tools: Tools, track: Track, source: Path) -> tuple[MjrHeader, P
     """
     with source.open("rb") as opened:
         beginning = opened.read(MAX_HEADER_BYTES)
-        if is_empty(beginning):
-            return None
-        try:
-            header = read_header(beginning)
-        except (ValueError, struct.error) as error:
-            raise ComposeFailed(f"{track.name.file}: {error}") from error
+    if is_empty(beginning):
+        return None
+    try:
+        header = read_header(beginning)
+    except ValueError as error:
+        raise ComposeFailed(f"{track.name.file}: {error}") from error
     target = source.with_suffix(".opus" if header.kind == "audio" else ".webm")
     await _run([*tools.pp_rec, str(source), str(target)])
     probe = await _run(
-        [tools.ffprobe, "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", str(target)]
+        [
+            *(tools.ffprobe, "-v", "error", *_input(header.kind), str(target)),
+            *("-show_entries", "format=duration", "-of", "csv=p=0"),
+        ]
     )
     try:
         return header, target, timedelta(seconds=float(probe.strip()))
@@ -100,125 +114,186 @@ async def unpack(tools: Tools, track: Track, source: Path) -> tuple[MjrHeader, P
 async def compose(
     tools: Tools, pieces: Sequence[Piece], names: Mapping[str, str], target: Path, progress: Progress
 ) -> timedelta:
-    """Makes the file; returns how long it is. `progress` is told percents. Raises `ComposeFailed`."""
+    """Makes the file; returns how long it is. `progress` is told percents. Raises `ComposeFailed`.
+
+    Beside `target` it leaves the names and the filter graph.
+    """
     total = max(each.offset + each.duration for each in pieces)
-    arguments, graph = plan(pieces, names, total)
+    arguments, graph = plan(pieces, names, total, target.parent)
     script = target.with_suffix(".graph")
     script.write_text(graph, encoding="utf-8")
     has_audio = any(each.kind == "audio" for each in pieces)
     command = [
-        *(tools.ffmpeg, "-hide_banner", "-nostdin", "-loglevel", "error", "-y"),
-        *(
-            "-progress",
-            "pipe:1",
-            "-threads",
-            str(tools.threads),
-            "-filter_complex_threads",
-            str(tools.threads),
-        ),
+        *(tools.ffmpeg, "-hide_banner", "-nostdin", "-loglevel", "error", "-y", "-progress", "pipe:1"),
+        *("-filter_complex_threads", str(tools.threads)),
         *arguments,
         *("-filter_complex_script", str(script), "-map", "[v]", *(("-map", "[a]") if has_audio else ())),
         *("-c:v", "libx264", "-preset", "veryfast", "-crf", "26", "-g", str(RATE * 4), "-pix_fmt", "yuv420p"),
-        *("-c:a", "aac", "-b:a", "96k", "-ac", "1"),
+        *("-c:a", "aac", "-b:a", "96k", "-ac", "1", "-threads", str(tools.threads)),
         *("-movflags", "+faststart", "-t", f"{total.total_seconds():.3f}", str(target)),
     ]
     await _ffmpeg(command, total, progress)
     return total
 
 
-def plan(pieces: Sequence[Piece], names: Mapping[str, str], total: timedelta) -> tuple[list[str], str]:
-    """FFmpeg's inputs and filter graph. Pieces of one participant share a tile; holes stay as they are."""
-    seen = list(dict.fromkeys(each.participant_id for each in pieces if each.kind == "video"))
+def plan(
+    pieces: Sequence[Piece], names: Mapping[str, str], total: timedelta, folder: Path
+) -> tuple[list[str], str]:
+    """FFmpeg's inputs and filter graph; writes the names to be drawn into `folder`.
+
+    Everyone heard or seen has a tile with the name, in a grid; what one participant sent in several stays is in
+    one tile. A shared screen covers the grid while it lasts. Holes stay as they are.
+    """
+    seen = list(dict.fromkeys(each.participant_id for each in pieces))
     columns = max(1, math.ceil(math.sqrt(len(seen))))
     rows = max(1, math.ceil(len(seen) / columns))
-    tile_width, tile_height = WIDTH // columns // 2 * 2, HEIGHT // rows // 2 * 2
-    seconds = total.total_seconds()
-    arguments: list[str] = []
-    graph = [f"color=c=0x10161d:s={WIDTH}x{HEIGHT}:r={RATE}:d={seconds:.3f}[b0]"]
-    sounds: list[str] = []
-    layer = 0
+    width, height = WIDTH // columns // 2 * 2, HEIGHT // rows // 2 * 2
+    places = {
+        each: _Place(tile % columns * width, tile // columns * height, width, height)
+        for tile, each in enumerate(seen)
+    }
+    graph = _Graph(total)
+    for each in pieces:
+        graph.read(each)
     for number, each in enumerate(pieces):
-        arguments += ["-i", str(each.file)]
-        offset = each.offset.total_seconds()
         if each.kind == "audio":
-            delay = round(offset * 1000)
-            graph.append(f"[{number}:a]aresample=48000:async=1:first_pts=0,adelay={delay}:all=1[a{number}]")
-            sounds.append(f"[a{number}]")
-            continue
-        tile = seen.index(each.participant_id)
-        left, top = tile % columns * tile_width, tile // columns * tile_height
-        graph.append(
-            f"[{number}:v]setpts=PTS-STARTPTS+{offset:.3f}/TB,fps={RATE}:start_time=0,"
-            f"scale={tile_width}:{tile_height}:force_original_aspect_ratio=decrease,"
-            f"pad={tile_width}:{tile_height}:-1:-1:color=0x10161d[v{number}]"
-        )
-        end = (each.offset + each.duration).total_seconds()
-        graph.append(
-            f"[b{layer}][v{number}]overlay=x={left}:y={top}:eof_action=pass:"
-            f"enable='between(t,{offset:.3f},{end:.3f})'[b{layer + 1}]"
-        )
-        layer += 1
-    size = max(11, tile_height // 18)
-    for tile, participant_id in enumerate(seen):
-        left, top = tile % columns * tile_width, tile // columns * tile_height
-        text = _drawable(names.get(participant_id, ""))
-        graph.append(
-            f"[b{layer}]drawtext=fontfile={FONT}:text='{text}':x={left + 8}:y={top + tile_height - size - 12}:"
-            f"fontsize={size}:fontcolor=white:box=1:boxcolor=black@0.55:boxborderw=5:expansion=none[b{layer + 1}]"
-        )
-        layer += 1
-    graph.append(f"[b{layer}]format=yuv420p[v]")
-    if sounds:
-        graph.append(
-            f"{''.join(sounds)}amix=inputs={len(sounds)}:normalize=0:dropout_transition=0,alimiter=limit=0.9[a]"
-        )
-    return arguments, ";\n".join(graph)
+            graph.mix(number, each)
+        elif not each.is_screen:
+            graph.show(number, each, places[each.participant_id])
+    for tile, (participant_id, place) in enumerate(places.items()):
+        graph.name(names.get(participant_id, ""), place, folder / f"name-{tile}.txt")
+    for number, each in enumerate(pieces):
+        if each.is_screen:
+            graph.show(number, each, _Place(0, 0, WIDTH, HEIGHT))
+    return graph.arguments, graph.text()
 
 
-def _drawable(text: str) -> str:
-    """A name as drawtext takes it inside quotes in a graph: what has a meaning there is left out."""
-    return re.sub(r"[\\':;,%\[\]\x00-\x1f]", " ", text)[:60]
+@dataclass(frozen=True, slots=True)
+class _Place:
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+class _Graph:
+    """A filter graph in the making: pictures and names in layers, one above the other, and sounds."""
+
+    def __init__(self, total: timedelta) -> None:
+        self.arguments: list[str] = []
+        ground = f"color=c={BACKGROUND}:s={WIDTH}x{HEIGHT}:r={RATE}:d={total.total_seconds():.3f}"
+        self._chains = [f"{ground}[b0]"]
+        self._layer = 0
+        self._sounds: list[str] = []
+
+    def read(self, piece: Piece) -> None:
+        """The next input."""
+        if piece.kind == "video":
+            # A simulcast layer that drops changes the picture's size within a file; without this option FFmpeg
+            # would then begin the whole graph anew.
+            self.arguments += ["-threads", "1", "-reinit_filter", "0"]
+        self.arguments += [*_input(piece.kind), "-i", str(piece.file)]
+
+    def mix(self, number: int, piece: Piece) -> None:
+        """An input that is heard."""
+        delay = round(piece.offset.total_seconds() * 1000)
+        label = f"[a{number}]"
+        self._chains.append(f"[{number}:a]aresample=48000:async=1:first_pts=0,adelay={delay}:all=1{label}")
+        self._sounds.append(label)
+
+    def show(self, number: int, piece: Piece, at: _Place) -> None:
+        """An input that is seen."""
+        begin = piece.offset.total_seconds()
+        end = begin + piece.duration.total_seconds()
+        self._chains.append(
+            f"[{number}:v]setpts=PTS-STARTPTS+{begin:.3f}/TB,fps={RATE}:start_time=0,"
+            f"scale={at.width}:{at.height}:force_original_aspect_ratio=decrease,"
+            f"pad={at.width}:{at.height}:-1:-1:color={BACKGROUND}[v{number}]"
+        )
+        when = f"enable='between(t,{begin:.3f},{end:.3f})'"
+        self._lay(f"[v{number}]overlay=x={at.left}:y={at.top}:eof_action=pass:{when}")
+
+    def name(self, name: str, at: _Place, file: Path) -> None:
+        """A name at the lower edge; from a file, so that no character of it can mean anything to FFmpeg."""
+        size = max(11, at.height // 18)
+        text = _drawable(name, at.width, size)
+        if not text:
+            return
+        file.write_text(text, encoding="utf-8")
+        self._lay(
+            f"drawtext=fontfile={FONT}:textfile={file}:expansion=none:fontsize={size}:fontcolor=white:"
+            f"x={at.left + 8}:y={at.top + at.height - size - 12}:box=1:boxcolor=black@0.55:boxborderw=5"
+        )
+
+    def text(self) -> str:
+        """The whole; its outputs are [v] and, when anything is heard, [a]."""
+        chains = [*self._chains, f"[b{self._layer}]format=yuv420p[v]"]
+        if self._sounds:
+            mix = f"amix=inputs={len(self._sounds)}:normalize=0:dropout_transition=0,alimiter=limit=0.9"
+            chains.append(f"{''.join(self._sounds)}{mix}[a]")
+        return ";\n".join(chains)
+
+    def _lay(self, chain: str) -> None:
+        self._chains.append(f"[b{self._layer}]{chain}[b{self._layer + 1}]")
+        self._layer += 1
+
+
+def _input(kind: str) -> list[str]:
+    """What FFmpeg is told of an input: one container and one protocol, whatever the bytes try to be."""
+    if kind == "audio":
+        return ["-protocol_whitelist", "file", "-f", "ogg"]
+    return ["-protocol_whitelist", "file", "-f", "matroska"]
+
+
+def _drawable(text: str, width: int, size: int) -> str:
+    """A name that fits on its tile, on one line."""
+    plain = re.sub(r"[\x00-\x1f\x7f\u2028\u2029]", " ", text).strip()
+    most = max(8, int((width - 16) / (size * 0.62)))
+    return plain if len(plain) <= most else f"{plain[: most - 1].rstrip()}…"
 
 
 async def _run(command: Sequence[str]) -> str:
     process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *_BESIDE, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
         async with asyncio.timeout(TOOL_SECONDS):
             out, err = await process.communicate()
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
+    except TimeoutError as error:
+        raise ComposeFailed(f"{Path(command[0]).name} took longer than {TOOL_SECONDS:.0f} s") from error
+    finally:
+        await _end(process)
     if process.returncode != 0:
         raise ComposeFailed(f"{Path(command[0]).name} failed: {err.decode(errors='replace')[-300:].strip()}")
     return out.decode(errors="replace")
 
 
 async def _ffmpeg(command: Sequence[str], total: timedelta, progress: Progress) -> None:
-    # Composing is never urgent: it yields to the meetings on the same machine.
     process = await asyncio.create_subprocess_exec(
-        *command,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        preexec_fn=lambda: os.nice(10) and None,
+        *_BESIDE, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
-    assert process.stdout is not None  # noqa: S101 - asked for above
-    assert process.stderr is not None  # noqa: S101 - asked for above
+    if process.stdout is None or process.stderr is None:
+        raise ComposeFailed("ffmpeg has no pipes")
     errors = asyncio.create_task(process.stderr.read())
+    seconds = TOOL_SECONDS + SLOWEST * total.total_seconds()
     try:
-        while line := await process.stdout.readline():
-            key, _, value = line.decode().strip().partition("=")
-            if key == "out_time_us" and value.lstrip("-").isdecimal():
-                done = timedelta(microseconds=int(value)) / total
-                await progress(max(0, min(99, round(done * 100))))
-        await process.wait()
-    except BaseException:
-        process.kill()
-        await process.wait()
-        raise
+        async with asyncio.timeout(seconds):
+            while line := await process.stdout.readline():
+                key, _, value = line.decode().strip().partition("=")
+                if key == "out_time_us" and value.lstrip("-").isdecimal():
+                    done = timedelta(microseconds=int(value)) / total
+                    await progress(max(0, min(99, round(done * 100))))
+            await process.wait()
+    except TimeoutError as error:
+        raise ComposeFailed(f"ffmpeg took longer than {seconds:.0f} s") from error
     finally:
+        await _end(process)
         text = (await errors).decode(errors="replace")
     if process.returncode != 0:
         raise ComposeFailed(f"ffmpeg failed: {text[-300:].strip()}")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.kill()
+        await process.wait()

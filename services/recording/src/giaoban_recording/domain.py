@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-SETTLE_AFTER = timedelta(seconds=20)
-"""A track that has not grown for so long after the stop belongs to a node that died: what there is, is all."""
-
 MIN_SHIPPING = timedelta(seconds=4)
-"""The least time between the stop and the composing: shippers look every two seconds."""
+"""The least time between the stop and the last look at a node's folder: the node needs a moment to close files."""
+
+LOST_AFTER = timedelta(minutes=10)
+"""A node whose shipper has not been heard of for so long is gone: what storage has of its tracks is all."""
 
 MAX_ATTEMPTS = 5
 
@@ -84,7 +84,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """A track as storage has it: its pieces in order. `complete` once the node has closed the file."""
+    """A track as storage has it: its pieces in order. `complete` once the node has closed the file, or left it."""
 
     node_id: str
     name: TrackName
@@ -113,14 +113,35 @@ def parse_track_name(name: str) -> TrackName | None:
     )
 
 
-def all_shipped(recording: Recording, tracks: Sequence[Track], now: datetime) -> bool:
-    """Whether everything that was captured is in storage."""
-    if recording.stop_time is None or now - recording.stop_time < MIN_SHIPPING:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A shipper's word: what its node's folder held at this moment is in storage."""
+
+    node_id: str
+    time: datetime
+
+
+def all_shipped(recording: Recording, tracks: Sequence[Track], looks: Sequence[Look], now: datetime) -> bool:
+    """Whether everything that was captured is in storage, or will never come.
+
+    Every node's shipper must have looked since the stop, and every track be complete; a shipper or a track
+    that is silent for `LOST_AFTER` is waited for no longer.
+    """
+    stop = recording.stop_time
+    if stop is None or now < stop + MIN_SHIPPING:
         return False
-    settled = recording.stop_time + SETTLE_AFTER
-    return all(
-        each.complete or (now >= settled and now - each.update_time >= SETTLE_AFTER) for each in tracks
-    ) and (bool(tracks) or now >= settled)
+
+    def given_up(heard: datetime) -> bool:
+        return now - max(heard, stop) >= LOST_AFTER
+
+    if not tracks and not looks:
+        return given_up(stop)
+    return all(each.complete or given_up(each.update_time) for each in tracks) and all(
+        each.time >= stop + MIN_SHIPPING
+        or each.time < recording.start_time - LOST_AFTER
+        or given_up(each.time)
+        for each in looks
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,3 +151,4 @@ class MjrHeader:
     kind: str
     codec: str
     first_packet: datetime
+    is_screen: bool = False

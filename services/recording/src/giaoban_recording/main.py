@@ -11,7 +11,6 @@ from giaoban.recording.v1.recording_service_pb2_grpc import add_RecordingService
 from giaoban_kit.clock import SystemClock
 from giaoban_kit.config import ConfigError
 from giaoban_kit.db import database, migrate_database
-from giaoban_kit.errors import GiaobanError
 from giaoban_kit.events import connect_nats, consuming, ensure_dead_letters, ensure_stream, event_filter
 from giaoban_kit.grpc_client import channel
 from giaoban_kit.grpc_server import grpc_server
@@ -122,7 +121,7 @@ async def _reconcile(recorder: Recorder) -> None:
     while True:
         try:
             await recorder.reconcile()
-        except (GiaobanError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - what is away comes back; the next round tries again
             log.warning("reconcile_failed", error=type(error).__name__)
         await asyncio.sleep(RECONCILE_SECONDS)
 

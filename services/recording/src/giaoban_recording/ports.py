@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from giaoban_recording.domain import Recording, Track
+from giaoban_recording.domain import Look, Recording, Track
 
 
 class Recordings(Protocol):
@@ -43,11 +43,25 @@ class Recordings(Protocol):
         ...
 
     async def lease(self, now: datetime, until: datetime) -> Recording | None:
-        """The eldest one to compose that no living worker has; it is the caller's until then."""
+        """The eldest one to compose that no living worker has; it is the caller's until then.
+
+        `until` is also the caller's proof: only who names it may renew or return the lease.
+        """
         ...
 
-    async def renew(self, recording_id: str, until: datetime, progress: int) -> bool:
-        """Keeps a lease and tells progress; False when it is no longer the caller's business."""
+    async def renew(self, recording_id: str, held: datetime, until: datetime, progress: int) -> bool:
+        """Keeps the lease held until `held`, and tells progress; False when it is somebody else's by now."""
+        ...
+
+    async def hand_back(self, recording: Recording, held: datetime, again: datetime | None = None) -> bool:
+        """Saves what the holder of a lease made of it; False when the lease is somebody else's by now.
+
+        `again`: nobody leases it before then.
+        """
+        ...
+
+    async def given_up(self, now: datetime) -> Sequence[Recording]:
+        """Those whose last permitted attempt ended without a word: the worker was killed."""
         ...
 
     async def name_participant(self, meeting_id: str, participant_id: str, name: str) -> None:
@@ -115,7 +129,7 @@ class Rooms(Protocol):
 
 
 class Storage(Protocol):
-    """Durable storage of tracks and composed files."""
+    """Durable storage of tracks and composed files. Everything raises `Unavailable`."""
 
     async def tracks(self, recording_id: str) -> Sequence[Track]:
         """All tracks of a recording."""
@@ -125,10 +139,14 @@ class Storage(Protocol):
         """Writes a track to a file. Raises `TrackDamaged`."""
         ...
 
-    async def put_result(self, recording_id: str, file: Path) -> None:
-        """Stores the composed file."""
+    async def looks(self) -> Sequence[Look]:
+        """The last look of every shipper."""
         ...
 
-    def read_result(self, recording_id: str, offset: int, length: int) -> AsyncIterator[bytes]:
+    async def put_result(self, recording_id: str, sha256: str, file: Path) -> None:
+        """Stores the composed file under its checksum, so that no late worker replaces what another made."""
+        ...
+
+    def read_result(self, recording_id: str, sha256: str, offset: int, length: int) -> AsyncIterator[bytes]:
         """Bytes of the composed file."""
         ...

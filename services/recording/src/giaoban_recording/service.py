@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 from giaoban_kit.clock import Clock
-from giaoban_kit.errors import GiaobanError, NotFound, Precondition
+from giaoban_kit.errors import Conflict, GiaobanError, NotFound, Precondition
 from giaoban_kit.logging import get_logger
 from giaoban_kit.tokens import Principal
 
@@ -24,6 +26,17 @@ from giaoban_recording.errors import (
 from giaoban_recording.ports import Appointment, Begin, Meetings, Rooms, Storage
 
 RECORDERS = frozenset({"chair", "secretary", "operator"})
+
+COUNT_EVERY = timedelta(seconds=10)
+"""How often the bytes of a running recording are counted."""
+
+ROOM_GONE_AFTER = timedelta(minutes=10)
+"""A room that media has not known for so long does not come back: an end that was never heard of."""
+
+MAX_SCANNED = 500
+"""Recordings looked through for one page; a page may be shorter than asked for."""
+
+VISIBILITY_CONCURRENCY = 8
 
 log = get_logger(__name__)
 
@@ -47,6 +60,8 @@ class Recorder:
         self._storage = storage
         self._clock = clock
         self._new_id = new_id
+        self._counted: dict[str, datetime] = {}
+        self._missing_since: dict[str, datetime] = {}
 
     async def start(self, caller: Principal, meeting_id: str) -> Recording:
         """Starts capture; one that runs is returned. Raises `RecordForbidden`, `MeetingNotRunning`, `NotFound`."""
@@ -72,15 +87,19 @@ class Recorder:
         except RecordingRunning:
             async with self._begin() as unit:
                 running = await unit.recordings.running(meeting_id)
+            if running is None:
+                raise Conflict("Another recording was just started and stopped. Try again.") from None
         recording = running or fresh
         # From here on it is desired state: the reconciler asks again should media not answer now.
-        await self._assert_capture(recording)
+        try:
+            await self._assert_capture(recording)
+        except GiaobanError as error:
+            log.warning("capture_postponed", recording_id=recording.id, reason=error.reason)
         return recording
 
     async def stop(self, recording_id: str) -> Recording:
         """Stops capture. Raises `RecordingNotFound`, `RecordForbidden`."""
-        recording = await self._find(recording_id)
-        await self._recorder(recording.meeting_id)
+        await self._guarded(recording_id)
         return await self._stop(recording_id)
 
     async def meeting_ended(self, meeting_id: str) -> None:
@@ -100,15 +119,24 @@ class Recorder:
     async def list(
         self, caller: Principal, meeting_id: str | None, before: str | None, limit: int
     ) -> tuple[Sequence[Recording], str | None]:
-        """Recordings that the caller may see, newest first, and the id to go on below."""
+        """Recordings that the caller may see, newest first, and the id to go on below.
+
+        A page may hold fewer than `limit`, even none, while there are more.
+        """
         found: list[Recording] = []
-        while True:
+        known: dict[str, bool] = {}
+        at_once = asyncio.Semaphore(VISIBILITY_CONCURRENCY)
+
+        async def look(recording: Recording) -> None:
+            async with at_once:
+                known[recording.meeting_id] = await self._visible(recording)
+
+        for _ in range(0, MAX_SCANNED, limit):
             async with self._begin() as unit:
                 batch = await unit.recordings.newest(caller.organisation_id, meeting_id, before, limit)
-            known: dict[str, bool] = {}
+            fresh = {each.meeting_id: each for each in batch if each.meeting_id not in known}
+            await asyncio.gather(*(look(each) for each in fresh.values()))
             for each in batch:
-                if each.meeting_id not in known:
-                    known[each.meeting_id] = await self._visible(each)
                 if known[each.meeting_id]:
                     if len(found) == limit:
                         return found, found[-1].id
@@ -116,6 +144,7 @@ class Recorder:
             if len(batch) < limit:
                 return found, None
             before = batch[-1].id
+        return found, before
 
     async def content(self, recording_id: str, offset: int, length: int) -> AsyncIterator[bytes]:
         """Bytes of the composed file. Raises `RecordingNotFound`, `RecordingNotReady`, `RangeInvalid`."""
@@ -125,22 +154,30 @@ class Recorder:
         if offset < 0 or length < 0 or offset > recording.size_bytes:
             raise RangeInvalid(f"The file has {recording.size_bytes} bytes; ask for a range within.")
         rest = recording.size_bytes - offset
-        return self._storage.read_result(recording_id, offset, min(length or rest, rest))
+        return self._storage.read_result(recording_id, recording.sha256, offset, min(length or rest, rest))
 
     async def retry(self, recording_id: str) -> Recording:
         """Composes again. Raises `RecordingNotFound`, `RecordForbidden`, `RecordingNotFailed`."""
-        recording = await self._find(recording_id)
-        await self._recorder(recording.meeting_id)
-        if recording.state is not State.FAILED:
-            raise RecordingNotFailed("Only a recording that failed can be composed again.")
-        again = replace(recording, state=State.COMPOSING, attempts=0, failure="", progress_percent=0)
+        await self._guarded(recording_id)
         async with self._begin() as unit:
+            recording = await unit.recordings.get(recording_id)
+            if recording is None or recording.state is not State.FAILED:
+                raise RecordingNotFailed("Only a recording that failed can be composed again.")
+            again = replace(recording, state=State.COMPOSING, attempts=0, failure="", progress_percent=0)
             await unit.recordings.save(again)
         return again
 
     async def reconcile(self) -> None:
         """Brings every unfinished recording on: capture asserted, shipping counted, composing asked for."""
         async with self._begin() as unit:
+            for each in await unit.recordings.given_up(self._clock.now()):
+                failed = replace(
+                    each,
+                    state=State.FAILED,
+                    failure=each.failure or "The worker that composed it was ended, again and again.",
+                )
+                await unit.recordings.save(failed)
+                await unit.news.tell("failed", failed)
             unfinished = await unit.recordings.unfinished()
         for recording in unfinished:
             try:
@@ -151,16 +188,22 @@ class Recorder:
     async def _bring_on(self, recording: Recording) -> None:
         if recording.state is State.CAPTURING:
             await self._assert_capture(recording)
-        if recording.state not in (State.CAPTURING, State.SHIPPING):
+            if not self._due(recording):
+                return
+        elif recording.state is State.SHIPPING:
+            # Asked again until media knows it; before that nothing is composed.
+            await self._assert_stop(recording)
+        else:
             return
         tracks = await self._storage.tracks(recording.id)
+        looks = await self._storage.looks() if recording.state is State.SHIPPING else ()
         shipped = sum(each.size for each in tracks)
         async with self._begin() as unit:
             newest = await unit.recordings.get(recording.id)
             if newest is None or newest.state is not recording.state:
                 return
             changed = replace(newest, shipped_bytes=shipped)
-            if newest.state is State.SHIPPING and all_shipped(newest, tracks, self._clock.now()):
+            if newest.state is State.SHIPPING and all_shipped(newest, tracks, looks, self._clock.now()):
                 if tracks:
                     changed = replace(changed, state=State.COMPOSING)
                 else:
@@ -171,14 +214,31 @@ class Recorder:
             if changed != newest:
                 await unit.recordings.save(changed)
 
+    def _due(self, recording: Recording) -> bool:
+        now = self._clock.now()
+        if now - self._counted.get(recording.id, recording.start_time) < COUNT_EVERY:
+            return False
+        self._counted[recording.id] = now
+        return True
+
     async def _assert_capture(self, recording: Recording) -> None:
+        now = self._clock.now()
         try:
             await self._rooms.record(recording.meeting_id, recording.id, active=True)
         except NotFound:
-            # Nobody is in the room any more: there is nothing to capture.
-            await self._stop(recording.id)
+            # Everyone has left, or live state was lost and is built anew: people may come back, and are recorded.
+            if now - self._missing_since.setdefault(recording.id, now) >= ROOM_GONE_AFTER:
+                await self._stop(recording.id)
         except Precondition as error:
             log.warning("capture_refused", recording_id=recording.id, reason=error.reason)
+        else:
+            self._missing_since.pop(recording.id, None)
+
+    async def _assert_stop(self, recording: Recording) -> None:
+        try:
+            await self._rooms.record(recording.meeting_id, recording.id, active=False)
+        except NotFound:
+            return  # no room, no capture
 
     async def _stop(self, recording_id: str) -> Recording:
         async with self._begin() as unit:
@@ -189,8 +249,10 @@ class Recorder:
                 recording = replace(recording, state=State.SHIPPING, stop_time=self._clock.now())
                 await unit.recordings.save(recording)
                 await unit.news.tell("stopped", recording)
+        for forgotten in (self._counted, self._missing_since):
+            forgotten.pop(recording_id, None)
         try:
-            await self._rooms.record(recording.meeting_id, recording.id, active=False)
+            await self._assert_stop(recording)
         except GiaobanError as error:
             log.info("capture_stop_postponed", recording_id=recording.id, reason=error.reason)
         return recording
@@ -201,6 +263,14 @@ class Recorder:
         if recording is None:
             raise RecordingNotFound("There is no such recording.")
         return recording
+
+    async def _guarded(self, recording_id: str) -> None:
+        """Raises `RecordingNotFound` (also for strangers to the meeting), `RecordForbidden`."""
+        recording = await self._find(recording_id)
+        try:
+            await self._recorder(recording.meeting_id)
+        except NotFound:
+            raise RecordingNotFound("There is no such recording.") from None
 
     async def _recorder(self, meeting_id: str) -> Appointment:
         appointment = await self._meetings.appointment(meeting_id)

@@ -120,7 +120,7 @@ class SqlRecordings:
     async def save(self, recording: Recording) -> None:
         """Changes one; its lease ends."""
         values = _columns(recording) | {"leased_until": None}
-        await self._session.execute(
+        await self._session.exec(
             sa.update(RecordingRow).where(col(RecordingRow.id) == recording.id).values(**values)
         )
 
@@ -144,12 +144,32 @@ class SqlRecordings:
         await self._session.flush()
         return _domain(row)
 
-    async def renew(self, recording_id: str, until: datetime, progress: int) -> bool:
+    async def renew(self, recording_id: str, held: datetime, until: datetime, progress: int) -> bool:
         """Keeps a lease and tells progress."""
-        result = await self._session.execute(
+        return await self._change_held(recording_id, held, leased_until=until, progress_percent=progress)
+
+    async def hand_back(self, recording: Recording, held: datetime, again: datetime | None = None) -> bool:
+        """Saves what the holder of a lease made of it."""
+        return await self._change_held(recording.id, held, **_columns(recording) | {"leased_until": again})
+
+    async def given_up(self, now: datetime) -> Sequence[Recording]:
+        """Those whose last permitted attempt ended without a word."""
+        query = select(RecordingRow).where(
+            col(RecordingRow.state) == State.COMPOSING,
+            sa.or_(col(RecordingRow.leased_until).is_(None), col(RecordingRow.leased_until) < now),
+            col(RecordingRow.attempts) >= MAX_ATTEMPTS,
+        )
+        return [_domain(each) for each in (await self._session.exec(query.with_for_update())).all()]
+
+    async def _change_held(self, recording_id: str, held: datetime, **values: Any) -> bool:
+        result = await self._session.exec(
             sa.update(RecordingRow)
-            .where(col(RecordingRow.id) == recording_id, col(RecordingRow.state) == State.COMPOSING)
-            .values(leased_until=until, progress_percent=progress)
+            .where(
+                col(RecordingRow.id) == recording_id,
+                col(RecordingRow.state) == State.COMPOSING,
+                col(RecordingRow.leased_until) == held,
+            )
+            .values(**values)
             .returning(col(RecordingRow.id))
         )
         return result.first() is not None
@@ -158,7 +178,7 @@ class SqlRecordings:
         """Remembers how a participant is called."""
         values = {"meeting_id": meeting_id, "participant_id": participant_id, "name": name}
         query = insert(ParticipantRow).values(**values)
-        await self._session.execute(
+        await self._session.exec(
             query.on_conflict_do_update(index_elements=["meeting_id", "participant_id"], set_={"name": name})
         )
 

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from giaoban_kit.clock import Clock
-from giaoban_kit.errors import GiaobanError
+from giaoban_kit.errors import GiaobanError, Unavailable
 from giaoban_kit.logging import get_logger
 
 from giaoban_recording.composer import MEDIA_TYPE, Piece, Tools, compose, unpack
@@ -21,13 +23,20 @@ from giaoban_recording.domain import MAX_ATTEMPTS, Recording, State, Track
 from giaoban_recording.errors import ComposeFailed, TrackDamaged
 from giaoban_recording.metrics import COMPOSE_SECONDS, COMPOSED
 from giaoban_recording.ports import Begin, Storage
-from giaoban_recording.storage import sha256_of_async
+from giaoban_recording.storage import sha256_of
 
 LEASE = timedelta(seconds=30)
 """Time after which a worker that fell silent counts as dead."""
 
 RENEW_SECONDS = 5.0
 IDLE_SECONDS = 2.0
+PAUSES = tuple(timedelta(seconds=each) for each in (5, 15, 60, 180))
+"""Before the second attempt, the third, and so on."""
+
+AWAY = timedelta(seconds=10)
+"""Pause when storage or disk failed; that is no attempt."""
+
+LOCK = ".lock"
 
 log = get_logger(__name__)
 
@@ -40,7 +49,7 @@ class Worker:
     """Composes one recording after the other."""
 
     def __init__(self, begin: Begin, storage: Storage, clock: Clock, tools: Tools, work: Path) -> None:
-        """`work` is a folder for temporary files; what is left in it is nobody's."""
+        """`work` is a folder for temporary files; workers may share it."""
         self._begin = begin
         self._storage = storage
         self._clock = clock
@@ -49,43 +58,63 @@ class Worker:
 
     async def run(self) -> None:
         """Works until cancelled."""
+        await asyncio.to_thread(remove_leftovers, self._work)
         while True:
-            if not await self.work_once():
+            try:
+                found = await self.work_once()
+            except Exception as error:  # noqa: BLE001 - what is away comes back; the lease runs out by itself
+                log.warning("work_failed", error=type(error).__name__)
+                found = False
+            if not found:
                 await asyncio.sleep(IDLE_SECONDS)
 
     async def work_once(self) -> bool:
         """Composes one recording, if there is one to compose."""
         now = self._clock.now()
+        until = now + LEASE
         async with self._begin() as unit:
-            recording = await unit.recordings.lease(now, now + LEASE)
+            recording = await unit.recordings.lease(now, until)
         if recording is None:
             return False
-        folder = Path(tempfile.mkdtemp(prefix=f"{recording.id}-", dir=self._work))
+        lease = _Lease(self._begin, self._clock, recording.id, until)
         began = time.monotonic()
         try:
-            done = await self._compose(recording, folder)
+            with _own_folder(self._work, recording.id) as folder:
+                done = await self._compose(recording, folder, lease)
         except LeaseLostError:
             log.warning("compose_lease_lost", recording_id=recording.id)
         except (ComposeFailed, TrackDamaged) as error:
-            await self._give_up(recording, error)
+            await self._give_up(recording, error, lease)
+        except (Unavailable, OSError, asyncio.CancelledError) as error:
+            # Not the recording's fault, so no attempt: storage or disk are away, or this worker has to go.
+            log.warning("compose_postponed", recording_id=recording.id, error=type(error).__name__)
+            again = replace(recording, attempts=recording.attempts - 1)
+            async with self._begin() as unit:
+                await unit.recordings.hand_back(again, lease.held, self._clock.now() + AWAY)
+            if isinstance(error, asyncio.CancelledError):
+                raise
         else:
-            await self._finish(done)
+            await self._finish(done, lease)
             COMPOSE_SECONDS.observe(time.monotonic() - began)
-        finally:
-            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
         return True
 
-    async def _compose(self, recording: Recording, folder: Path) -> Recording:
-        progress = _Progress(self, recording.id)
-        async with asyncio.TaskGroup() as group:
-            renewing = group.create_task(progress.keep())
-            try:
-                done = await self._make(recording, folder, progress)
-            finally:
-                renewing.cancel()
-        return done
+    async def _compose(self, recording: Recording, folder: Path, lease: _Lease) -> Recording:
+        making = asyncio.create_task(self._make(recording, folder, lease))
+        keeping = asyncio.create_task(lease.keep())
+        try:
+            await asyncio.wait({making, keeping}, return_when=asyncio.FIRST_COMPLETED)
+            if not making.done():
+                keeping.result()
+            # A renewal under way is waited for: its end is the proof that the result is handed back with.
+            lease.stop()
+            await keeping
+            return making.result()
+        finally:
+            for task in (making, keeping):
+                task.cancel()
+            await asyncio.gather(making, keeping, return_exceptions=True)
 
-    async def _make(self, recording: Recording, folder: Path, progress: _Progress) -> Recording:
+    async def _make(self, recording: Recording, folder: Path, lease: _Lease) -> Recording:
         tracks = await self._storage.tracks(recording.id)
         async with self._begin() as unit:
             names = await unit.recordings.names(recording.meeting_id)
@@ -93,14 +122,15 @@ class Worker:
         if not pieces:
             raise ComposeFailed("No track holds any media." + "".join(f" {each}" for each in left_out[:5]))
         target = folder / "meeting.mp4"
-        duration = await compose(self._tools, pieces, names, target, progress.tell)
-        await self._storage.put_result(recording.id, target)
+        duration = await compose(self._tools, pieces, names, target, lease.tell)
+        sha256 = await asyncio.to_thread(sha256_of, target)
+        await self._storage.put_result(recording.id, sha256, target)
         return replace(
             recording,
             state=State.READY,
             duration=duration,
             size_bytes=target.stat().st_size,
-            sha256=await sha256_of_async(target),
+            sha256=sha256,
             media_type=MEDIA_TYPE,
             progress_percent=100,
             failure=f"Left out as unreadable: {'; '.join(left_out)}"[:500] if left_out else "",
@@ -125,22 +155,21 @@ class Worker:
             return [], left_out
         begin = min(header.first_packet for header, *_ in found)
         pieces = [
-            Piece(file, participant, header.kind, header.first_packet - begin, duration)
+            Piece(file, participant, header.kind, header.first_packet - begin, duration, header.is_screen)
             for header, file, duration, participant in found
         ]
         return pieces, left_out
 
-    async def _finish(self, done: Recording) -> None:
+    async def _finish(self, done: Recording, lease: _Lease) -> None:
         async with self._begin() as unit:
-            newest = await unit.recordings.get(done.id)
-            if newest is None or newest.state is not State.COMPOSING:
+            if not await unit.recordings.hand_back(done, lease.held):
+                log.warning("compose_lease_lost", recording_id=done.id)
                 return
-            await unit.recordings.save(done)
             await unit.news.tell("completed", done)
         COMPOSED.labels("ready").inc()
         log.info("recording_composed", recording_id=done.id, bytes=done.size_bytes)
 
-    async def _give_up(self, recording: Recording, error: GiaobanError) -> None:
+    async def _give_up(self, recording: Recording, error: GiaobanError, lease: _Lease) -> None:
         final = recording.attempts >= MAX_ATTEMPTS
         log.error(
             "compose_failed", recording_id=recording.id, attempts=recording.attempts, detail=error.detail
@@ -150,31 +179,70 @@ class Worker:
         async with self._begin() as unit:
             if final:
                 failed = replace(failed, state=State.FAILED)
-                await unit.news.tell("failed", failed)
-            await unit.recordings.save(failed)
-        await asyncio.sleep(IDLE_SECONDS)
-
-    async def renew(self, recording_id: str, progress: int) -> None:
-        """Keeps the lease. Raises `LeaseLostError`."""
-        async with self._begin() as unit:
-            if not await unit.recordings.renew(recording_id, self._clock.now() + LEASE, progress):
-                raise LeaseLostError
+                if await unit.recordings.hand_back(failed, lease.held):
+                    await unit.news.tell("failed", failed)
+            else:
+                again = self._clock.now() + PAUSES[recording.attempts - 1]
+                await unit.recordings.hand_back(failed, lease.held, again)
 
 
-class _Progress:
-    """Percents, told with every renewal of the lease."""
+class _Lease:
+    """A lease that is kept while the work goes on; progress is told with every renewal."""
 
-    def __init__(self, worker: Worker, recording_id: str) -> None:
-        self._worker = worker
+    def __init__(self, begin: Begin, clock: Clock, recording_id: str, until: datetime) -> None:
+        self.held = until
+        self._begin = begin
+        self._clock = clock
         self._recording_id = recording_id
         self._percent = 0
+        self._stopped = asyncio.Event()
 
     async def tell(self, percent: int) -> None:
         """Remembers; the next renewal says it."""
         self._percent = percent
 
     async def keep(self) -> None:
-        """Renews until cancelled."""
+        """Renews until stopped. Raises `LeaseLostError`."""
         while True:
-            await self._worker.renew(self._recording_id, self._percent)
-            await asyncio.sleep(RENEW_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RENEW_SECONDS):
+                    await self._stopped.wait()
+            if self._stopped.is_set():
+                return
+            await self._renew()
+
+    def stop(self) -> None:
+        """No more renewals."""
+        self._stopped.set()
+
+    async def _renew(self) -> None:
+        until = self._clock.now() + LEASE
+        try:
+            async with self._begin() as unit:
+                renewed = await unit.recordings.renew(self._recording_id, self.held, until, self._percent)
+        except Unavailable:
+            renewed = self._clock.now() < self.held  # still ours; the database may be back in time
+        else:
+            self.held = until if renewed else self.held
+        if not renewed:
+            raise LeaseLostError
+
+
+@contextmanager
+def _own_folder(work: Path, recording_id: str) -> Iterator[Path]:
+    """A temporary folder with a lock that ends with this process."""
+    folder = Path(tempfile.mkdtemp(prefix=f"{recording_id}-", dir=work))
+    try:
+        with (folder / LOCK).open("wb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_leftovers(work: Path) -> None:
+    """Removes the folders of workers that were killed."""
+    for lock in work.glob(f"*-*/{LOCK}"):
+        with suppress(OSError), lock.open("rb") as opened:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
