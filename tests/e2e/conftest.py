@@ -26,6 +26,7 @@ ARGUMENTS = (
 )
 RESULTS = PROJECT_ROOT / "test-results" / "e2e"
 LOG_TAIL_LINES = 60
+STORY_SECONDS = 150  # each step has a limit of its own; this one only ends what hangs
 _TICKETS = re.compile(r"/(connect|content)-tickets$")
 
 expect.set_options(timeout=10_000)  # milliseconds; the machine may be busy
@@ -33,7 +34,10 @@ NewPerson = Callable[..., Awaitable[Person]]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is said of the whole run is asked at its end."""
+    """What is said of the whole run is asked at its end; a story takes longer than a test of a part."""
+    for item in items:
+        if item.path.parent == Path(__file__).parent and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(STORY_SECONDS))
     items.sort(key=lambda item: item.path.name == "test_secrecy.py" and item.path.parent.name == "e2e")
 
 
@@ -47,7 +51,10 @@ async def house(private_network: None) -> AsyncIterator[House]:
     state.chmod(0o755)
     running = House(state, Collector())
     try:
-        await running.start()
+        try:
+            await running.start()
+        except AssertionError as error:
+            pytest.fail(str(error), pytrace=False)
         yield running
     finally:
         await running.stop()

@@ -109,7 +109,7 @@ class House:
             )
 
         async def ready() -> bool:
-            assert self._up is not None and self._up.returncode is None, self.printed()[-3000:]
+            assert self._up is not None and self._up.returncode is None, "the stack stopped while starting"
             return "Ctrl-C stops everything" in self.printed()
 
         try:
