@@ -58,17 +58,6 @@ def test_the_page_and_the_code_know_the_same_messages(heading: str, kinds: dict[
         assert told <= fields, f"{word}: the code does not have {told - fields}"
 
 
-def test_the_page_and_the_code_know_the_same_acts_and_codes() -> None:
-    """Acts and `ended` codes, both ways; every reason that ends a connection leads to one of the codes."""
-    acts = re.findall(r"`([a-z_]+)(?: \{[^`]*\})?`", PAGE.split("\nActs: ", 1)[1].split("\n", 1)[0])
-    known = {word for each in asyncapi.ACT_TYPES for word in get_args(each.model_fields["act"].annotation)}
-    assert set(acts) == known
-    line = PAGE.split("`ended` codes: ", 1)[1].split(". ", 1)[0]
-    codes = set(re.findall(r"`([a-z_]+)`", line))
-    assert codes == set(get_args(outgoing.Code))
-    assert set(endpoint.CODES.values()) <= codes
-
-
 def test_the_limits_on_the_page_are_those_of_the_code() -> None:
     """Size, rate, burst and the length of a chat message."""
     limits = PAGE.split("\nLimits: ", 1)[1].split("\n", 1)[0]
@@ -81,22 +70,10 @@ def test_the_limits_on_the_page_are_those_of_the_code() -> None:
 
 
 def test_the_committed_asyncapi_document_is_the_codes() -> None:
-    """docs/asyncapi.yaml says what the code says; it is AsyncAPI 3 and every reference in it leads somewhere."""
+    """docs/asyncapi.yaml says what the code says."""
     document = yaml.safe_load((ROOT / "docs/asyncapi.yaml").read_text())
     assert document == json.loads(asyncapi.text())
     assert document["asyncapi"].startswith("3.")
-    references = re.findall(r'"\$ref": "#/([^"]+)"', json.dumps(document))
-    assert references
-    for reference in references:
-        found: Any = document
-        for part in reference.split("/"):
-            found = found[part]
-
-
-@pytest.mark.parametrize("name", sorted(asyncapi.document()["components"]["schemas"]))
-def test_every_schema_is_json_schema(name: str) -> None:
-    """Each is valid by the meta-schema (draft 2020-12)."""
-    jsonschema.Draft202012Validator.check_schema(asyncapi.document()["components"]["schemas"][name])
 
 
 JOIN = {"type": "join", "ticket": "t"}
