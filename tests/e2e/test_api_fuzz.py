@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The API against what its own description says may be sent, and against what it says may not."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,12 +29,28 @@ ORGANISATION, PERSON = "bkhcn", "thuky"
 """Not the city: nobody else's stories are disturbed by what is tried here."""
 
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance, status_code_conformance]
-SCHEMA = schemathesis.openapi.from_path(PROJECT_ROOT / "docs" / "openapi.json")
+
+
+def _description() -> dict[str, Any]:
+    """The committed one without its security: a token taken away would only hide the rest (see gateway/tests)."""
+    found: dict[str, Any] = json.loads((PROJECT_ROOT / "docs" / "openapi.json").read_text())
+    del found["components"]["securitySchemes"]
+    for operations in found["paths"].values():
+        for operation in operations.values():
+            operation.pop("security", None)
+    return found
+
+
+SCHEMA = schemathesis.openapi.from_dict(_description())
 OPERATIONS: dict[str, Any] = {
     each.ok().label: each.ok()  # type: ignore[union-attr]
     for each in SCHEMA.get_all_operations()
 }
-NOTHING_TO_SEND = {"GET /.well-known/jwks.json", "GET /asyncapi.yaml", "GET /healthz", "GET /readyz"}
+NOTHING_TO_SEND = {
+    label
+    for label, operation in OPERATIONS.items()
+    if not {"parameters", "requestBody"} & operation.definition.raw.keys()
+}
 TRIALS = [
     pytest.param(label, mode, id=f"{label} {mode.value}")
     for label in OPERATIONS
@@ -99,10 +116,8 @@ def test_every_operation_answers_as_described(
     def ask(case: Any, known: bool) -> None:
         if known and "meeting_id" in (case.path_parameters or {}):
             case.path_parameters["meeting_id"] = meeting_id
-        case.headers.pop(
-            "Authorization", None
-        )  # wrong ones are tried elsewhere; here they would hide the rest
-        response = case.call(base_url=URL, headers={"Authorization": client.headers["Authorization"]})
+        headers = {"Authorization": client.headers["Authorization"]}
+        response = case.call(base_url=URL, headers=headers)
         answered.append(response.status_code)
         case.validate_response(response, checks=CHECKS)
         if response.status_code >= 400:
