@@ -128,12 +128,20 @@ class Rooms(Protocol):
         ...
 
 
-class Storage(Protocol):
-    """Durable storage of tracks and composed files. Everything raises `Unavailable`."""
+class Library(Protocol):
+    """What durable storage holds. Everything raises `Unavailable`."""
 
     async def tracks(self, recording_id: str) -> Sequence[Track]:
         """All tracks of a recording."""
         ...
+
+    def read_result(self, recording_id: str, sha256: str, offset: int, length: int) -> AsyncIterator[bytes]:
+        """Bytes of the composed file."""
+        ...
+
+
+class Storage(Library, Protocol):
+    """The same for a worker, who reads tracks and stores what it made of them."""
 
     async def fetch_track(self, track: Track, file: Path) -> None:
         """Writes a track to a file. Raises `TrackDamaged`."""
@@ -145,8 +153,4 @@ class Storage(Protocol):
 
     async def put_result(self, recording_id: str, sha256: str, file: Path) -> None:
         """Stores the composed file under its checksum, so that no late worker replaces what another made."""
-        ...
-
-    def read_result(self, recording_id: str, sha256: str, offset: int, length: int) -> AsyncIterator[bytes]:
-        """Bytes of the composed file."""
         ...

@@ -23,7 +23,7 @@ from giaoban_recording.errors import (
     RecordingNotReady,
     RecordingRunning,
 )
-from giaoban_recording.ports import Appointment, Begin, Meetings, Rooms, Storage
+from giaoban_recording.ports import Appointment, Begin, Library, Meetings, Rooms
 
 RECORDERS = frozenset({"chair", "secretary", "operator"})
 
@@ -49,7 +49,7 @@ class Recorder:
         begin: Begin,
         meetings: Meetings,
         rooms: Rooms,
-        storage: Storage,
+        library: Library,
         clock: Clock,
         new_id: Callable[[], str],
     ) -> None:
@@ -57,7 +57,7 @@ class Recorder:
         self._begin = begin
         self._meetings = meetings
         self._rooms = rooms
-        self._storage = storage
+        self._library = library
         self._clock = clock
         self._new_id = new_id
         self._counted: dict[str, datetime] = {}
@@ -154,7 +154,7 @@ class Recorder:
         if offset < 0 or length < 0 or offset > recording.size_bytes:
             raise RangeInvalid(f"The file has {recording.size_bytes} bytes; ask for a range within.")
         rest = recording.size_bytes - offset
-        return self._storage.read_result(recording_id, recording.sha256, offset, min(length or rest, rest))
+        return self._library.read_result(recording_id, recording.sha256, offset, min(length or rest, rest))
 
     async def retry(self, recording_id: str) -> Recording:
         """Composes again. Raises `RecordingNotFound`, `RecordForbidden`, `RecordingNotFailed`."""
@@ -195,8 +195,8 @@ class Recorder:
             await self._assert_stop(recording)
         else:
             return
-        tracks = await self._storage.tracks(recording.id)
-        looks = await self._storage.looks() if recording.state is State.SHIPPING else ()
+        tracks = await self._library.tracks(recording.id)
+        looks = await self._library.looks() if recording.state is State.SHIPPING else ()
         shipped = sum(each.size for each in tracks)
         async with self._begin() as unit:
             newest = await unit.recordings.get(recording.id)
