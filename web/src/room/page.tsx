@@ -25,18 +25,21 @@ export function RoomPage() {
   const { id = "" } = useParams();
   const { t } = useTranslation();
   const meeting = useQuery(meetingQuery(id));
-  if (meeting.error && !meeting.data) {
-    if (meeting.error instanceof ApiError && meeting.error.status === 404) {
-      return <Entrance key={id} meeting={unseen(id, t("prejoin.unseen"))} />;
-    }
+  // Kept while the meeting is asked for again: whoever waits or was refused must not fall out of the room's page.
+  const [hidden, setHidden] = useState<Meeting | null>(null);
+  if (hidden?.id !== id && meeting.error instanceof ApiError && meeting.error.status === 404) {
+    setHidden(unseen(id, t("prejoin.unseen")));
+  }
+  const shown = meeting.data ?? (hidden?.id === id ? hidden : null);
+  if (shown) return <Entrance key={id} meeting={shown} />;
+  if (meeting.error) {
     return (
       <div className="page narrow">
         <ProblemBox error={meeting.error} onRetry={() => void meeting.refetch()} />
       </div>
     );
   }
-  if (!meeting.data) return <Loading />;
-  return <Entrance key={id} meeting={meeting.data} />;
+  return <Loading />;
 }
 
 /** Whoever has no appointment does not see the meeting, yet may knock; to a stranger the server says not found. */
