@@ -66,7 +66,7 @@ async def _acts_work(meeting: Meeting) -> None:
 
 @pytest.mark.parametrize("part", ["media", "gateway", "nats"])
 async def test_pictures_go_on_when_a_part_is_killed(
-    house: House, meeting: Meeting, part: str, record_property: Callable[[str, object], None]
+    house: House, meeting: Meeting, part: str, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     """The media service, the gateway or NATS is killed: both pictures go on, and acts work when it is back."""
     await _see_each_other(meeting)
@@ -81,13 +81,13 @@ async def test_pictures_go_on_when_a_part_is_killed(
     await _acts_work(meeting)
     for person in (meeting.chair, meeting.delegate):
         gap, frames = await person.stop_gaps()
-        record_property("gap_seconds", round(gap, 3))
+        record_testsuite_property(f"gap_seconds_{part}", round(gap, 3))
         assert gap < MAX_GAP_SECONDS and frames > 5 * away, (gap, frames, away)
     await _see_each_other(meeting)
 
 
 async def test_everyone_is_back_on_the_other_node_without_a_key(
-    house: House, meeting: Meeting, record_property: Callable[[str, object], None]
+    house: House, meeting: Meeting, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     """The media node of the meeting is killed: both see each other again within 10 seconds, on the other node."""
     await _see_each_other(meeting)
@@ -102,7 +102,7 @@ async def test_everyone_is_back_on_the_other_node_without_a_key(
         await person.connects_anew(old[person], MAX_TAKEOVER_SECONDS * 1.5)
         await person.sees_moving(person.tile(other))
     away = time.monotonic() - killed
-    record_property("away_seconds", round(away, 1))
+    record_testsuite_property("away_seconds_node", round(away, 1))
     assert away < MAX_TAKEOVER_SECONDS, away
     now = await meeting.chair.media_ports() + await meeting.delegate.media_ports()
     assert all((port >= NODE_B_FIRST_PORT) != (carrying == "janus-b") for port in now), (carrying, now)
