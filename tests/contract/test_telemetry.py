@@ -153,7 +153,7 @@ def attributes(part: str) -> set[str]:
 
 def test_spans_are_emitted_by_the_parts_that_are_declared() -> None:
     """Servers, callers and consumers are what the sources start."""
-    starts = {"server": "grpc_server", "client": "channel", "consumer": "consuming"}
+    starts = {"http": "add_middleware", "server": "grpc_server", "client": "channel", "consumer": "consuming"}
     for span in signals()["spans"]:
         real = {part for part in PARTS if any(called(node) == starts[span["kind"]] for node in nodes(part))}
         assert set(span["emitted_by"]) == real, span["name"]
