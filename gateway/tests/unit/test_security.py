@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 from giaoban_gateway.config import Config
 from giaoban_gateway.security import MAX_BODY_BYTES, client_address
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import ValidationError
 from starlette.requests import HTTPConnection
 
 from .conftest import Door
 
+ID = "01J9ZQ4N0000000000000000RE"
 JSON = {"Content-Type": "application/json"}
 
 
@@ -46,6 +48,15 @@ async def test_over_https_the_browser_stays_there(door: Door) -> None:
     headers = (await door.web.get("/healthz")).headers
     assert "max-age=" in headers["strict-transport-security"]
     assert policy(headers)["connect-src"] == {"'self'", "wss://hop.example.vn"}
+
+
+async def test_no_query_reaches_a_span(door: Door, spans: InMemorySpanExporter) -> None:
+    """Content tickets and the names that people search for stay out of telemetry."""
+    await door.web.get(f"/v1/recordings/{ID}/content?ticket=s3cr3t")
+    await door.web.get("/v1/users?query=Nguyễn+s3cr3t", headers=door.bearer())
+    found = [span for span in spans.get_finished_spans() if span.name.startswith("GET /v1/")]
+    assert len(found) == 2
+    assert "s3cr3t" not in "".join(span.to_json() for span in spans.get_finished_spans())
 
 
 async def test_other_origins_are_never_allowed_to_read(door: Door) -> None:
