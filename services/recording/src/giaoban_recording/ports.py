@@ -135,6 +135,10 @@ class Library(Protocol):
         """All tracks of a recording."""
         ...
 
+    async def looks(self) -> Sequence[Look]:
+        """The last look of every shipper."""
+        ...
+
     def read_result(self, recording_id: str, sha256: str, offset: int, length: int) -> AsyncIterator[bytes]:
         """Bytes of the composed file."""
         ...
@@ -145,10 +149,6 @@ class Storage(Library, Protocol):
 
     async def fetch_track(self, track: Track, file: Path) -> None:
         """Writes a track to a file. Raises `TrackDamaged`."""
-        ...
-
-    async def looks(self) -> Sequence[Look]:
-        """The last look of every shipper."""
         ...
 
     async def put_result(self, recording_id: str, sha256: str, file: Path) -> None:

@@ -55,7 +55,8 @@ class MemoryRecordings:
         return sorted(found, key=lambda each: each.id, reverse=True)[:limit]
 
     async def add(self, recording: Recording) -> None:
-        if await self.running(recording.meeting_id) is not None:
+        running = await self.running(recording.meeting_id)
+        if recording.state is State.CAPTURING and running is not None:
             raise RecordingRunning("The meeting is being recorded already.")
         self._stored.recordings[recording.id] = recording
 
