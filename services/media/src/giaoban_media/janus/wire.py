@@ -14,6 +14,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from websockets.exceptions import WebSocketException
+
 from giaoban_media.errors import MediaLost
 
 # At import janus_client configures the root logger (media.py) and later logs every message with the API
@@ -56,7 +58,8 @@ class Wire(JanusTransportWebsocket):  # type: ignore[misc]
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 await self.connect()
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, WebSocketException) as error:
+            # WebSocketException: the node died in the middle of the handshake.
             raise MediaLost("the media node does not answer") from error
 
     async def close(self) -> None:
