@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -167,6 +167,24 @@ class House:
             pid = self.pid_of("-m", f"giaoban_{name}", "serve")
         os.kill(pid, signal.SIGKILL)
         return time.monotonic()
+
+    @asynccontextmanager
+    async def dead(self, name: str) -> AsyncIterator[float]:
+        """A part that is killed, and killed again as often as it comes back; gives the time of the first end."""
+
+        async def again() -> None:
+            while True:
+                await asyncio.sleep(0.05)
+                with suppress(AssertionError, ProcessLookupError, FileNotFoundError):  # not back yet
+                    await self.kill(name)
+
+        killed = await self.kill(name)
+        killing = asyncio.create_task(again())
+        try:
+            yield killed
+        finally:
+            killing.cancel()
+            await asyncio.gather(killing, return_exceptions=True)
 
     async def runs_again(self, name: str, before: int) -> None:
         """Wait until a killed part runs again; `before` is `times_again(name)` taken before the kill."""
