@@ -31,8 +31,6 @@ TOOL_SECONDS = 600.0
 SLOWEST = 20
 """Composing that takes so many times as long as the recording, and `TOOL_SECONDS`, hangs."""
 
-_BESIDE = ("setpriv", "--pdeathsig", "KILL", "--", "nice", "-n", "10")
-"""Composing yields to the meetings on the same machine, and a tool never outlives its worker."""
 _MAGIC = b"MJR00002"
 
 log = get_logger(__name__)
@@ -53,12 +51,17 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The programs used, and the threads they may take."""
+    """The programs used, and what they may take: composing yields to the meetings on the same machine."""
 
     pp_rec: tuple[str, ...] = ("janus-pp-rec",)
     ffmpeg: str = "ffmpeg"
     ffprobe: str = "ffprobe"
     threads: int = 2
+    niceness: int = 5
+
+    def command(self, *command: str) -> tuple[str, ...]:
+        """A command that yields to others and never outlives its worker."""
+        return ("setpriv", "--pdeathsig", "KILL", "--", "nice", "-n", str(self.niceness), *command)
 
 
 def is_empty(data: bytes) -> bool:
@@ -98,12 +101,11 @@ async def unpack(tools: Tools, track: Track, source: Path) -> tuple[MjrHeader, P
     except ValueError as error:
         raise ComposeFailed(f"{track.name.file}: {error}") from error
     target = source.with_suffix(".opus" if header.kind == "audio" else ".webm")
-    await _run([*tools.pp_rec, str(source), str(target)])
+    await _run(tools, *tools.pp_rec, str(source), str(target))
     probe = await _run(
-        [
-            *(tools.ffprobe, "-v", "error", *_input(header.kind), str(target)),
-            *("-show_entries", "format=duration", "-of", "csv=p=0"),
-        ]
+        tools,
+        *(tools.ffprobe, "-v", "error", *_input(header.kind), str(target)),
+        *("-show_entries", "format=duration", "-of", "csv=p=0"),
     )
     try:
         return header, target, timedelta(seconds=float(probe.strip()))
@@ -132,7 +134,7 @@ async def compose(
         *("-c:a", "aac", "-b:a", "96k", "-ac", "1", "-threads", str(tools.threads)),
         *("-movflags", "+faststart", "-t", f"{total.total_seconds():.3f}", str(target)),
     ]
-    await _ffmpeg(command, total, progress)
+    await _ffmpeg(tools, command, total, progress)
     return total
 
 
@@ -185,6 +187,7 @@ class _Graph:
         self._chains = [f"{ground}[b0]"]
         self._layer = 0
         self._sounds: list[str] = []
+        self._total = total
 
     def read(self, piece: Piece) -> None:
         """The next input."""
@@ -205,9 +208,11 @@ class _Graph:
         """An input that is seen."""
         begin = piece.offset.total_seconds()
         end = begin + piece.duration.total_seconds()
+        # Many small tiles need not be scaled well, but cheaply: a third less time for 45 of them.
+        quality = "bicubic" if at.width >= WIDTH // 2 else "fast_bilinear"
         self._chains.append(
             f"[{number}:v]setpts=PTS-STARTPTS+{begin:.3f}/TB,fps={RATE}:start_time=0,"
-            f"scale={at.width}:{at.height}:force_original_aspect_ratio=decrease,"
+            f"scale={at.width}:{at.height}:flags={quality}:force_original_aspect_ratio=decrease,"
             f"pad={at.width}:{at.height}:-1:-1:color={BACKGROUND}[v{number}]"
         )
         when = f"enable='between(t,{begin:.3f},{end:.3f})'"
@@ -230,6 +235,8 @@ class _Graph:
         chains = [*self._chains, f"[b{self._layer}]format=yuv420p[v]"]
         if self._sounds:
             mix = f"amix=inputs={len(self._sounds)}:normalize=0:dropout_transition=0,alimiter=limit=0.9"
+            # Sound ends with the picture: players take the shorter one for the end.
+            mix += f",apad=whole_dur={self._total.total_seconds():.3f}"
             chains.append(f"{''.join(self._sounds)}{mix}[a]")
         return ";\n".join(chains)
 
@@ -252,9 +259,9 @@ def _drawable(text: str, width: int, size: int) -> str:
     return plain if len(plain) <= most else f"{plain[: most - 1].rstrip()}…"
 
 
-async def _run(command: Sequence[str]) -> str:
+async def _run(tools: Tools, *command: str) -> str:
     process = await asyncio.create_subprocess_exec(
-        *_BESIDE, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *tools.command(*command), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     try:
         async with asyncio.timeout(TOOL_SECONDS):
@@ -268,9 +275,9 @@ async def _run(command: Sequence[str]) -> str:
     return out.decode(errors="replace")
 
 
-async def _ffmpeg(command: Sequence[str], total: timedelta, progress: Progress) -> None:
+async def _ffmpeg(tools: Tools, command: Sequence[str], total: timedelta, progress: Progress) -> None:
     process = await asyncio.create_subprocess_exec(
-        *_BESIDE, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        *tools.command(*command), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
     if process.stdout is None or process.stderr is None:
         raise ComposeFailed("ffmpeg has no pipes")

@@ -160,4 +160,4 @@ def work(tmp_path: Path) -> Path:
 @pytest.fixture
 def tools(work: Path) -> Tools:
     """janus-pp-rec in its sandbox, and the machine's FFmpeg."""
-    return Tools(pp_rec=tuple(pp_rec_command(work)))
+    return Tools(pp_rec=tuple(pp_rec_command(work)), niceness=0)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from giaoban_dev.infra.janus_root import pp_rec_command
 from giaoban_dev.infra.process import Process
+from giaoban_recording.config import Config
 
 
 def shipper(name: str, recordings: Path, objects: Path, logs: Path) -> Process:
@@ -41,3 +42,12 @@ def _process(verb: str, name: str, logs: Path, environment: dict[str, str]) -> P
         log_file=logs / f"{name}.log",
         env={"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1", **environment},
     )
+
+
+def serving(verb: str, config: Config, environment: dict[str, str], logs: Path) -> Process:
+    """`serve`, with what a configuration says."""
+    named = {
+        f"GIAOBAN_{key.upper()}": str(getattr(config, key))
+        for key in ("database_url", "nats_url", "object_store_url")
+    }
+    return _process(verb, verb, logs, named | environment)
