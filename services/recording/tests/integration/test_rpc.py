@@ -126,7 +126,7 @@ class House:
 @pytest.fixture
 async def house(service_keys: ServiceKeys, user_tokens: UserTokens) -> AsyncIterator[House]:
     """Everything on free ports of this machine."""
-    neighbours = Neighbours()  # type: ignore[abstract] - recording asks for nothing else
+    neighbours = Neighbours()  # type: ignore[abstract]  # asked for nothing else
     begin, library = MemoryTransactions(), MemoryLibrary()
     verifier = TokenVerifier(user_tokens.jwks)
     config = ServiceConfig(service_name="test")
