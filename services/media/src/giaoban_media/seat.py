@@ -115,6 +115,7 @@ class Seat:
         self._ownership: Ownership | None = None
         self._peer: Peer | None = None
         self._media = asyncio.Lock()
+        self._writing = asyncio.Lock()
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending: tuple[Stream, ...] | None = None
@@ -318,11 +319,11 @@ class Seat:
                 case ReceiveOffer():
                     self.messages.put_nowait(event)
                 case Published():
-                    await self._published()
+                    self._published()
                 case Unpublished():
-                    await self._unpublished()
+                    self._unpublished()
                 case LinkQuality():
-                    await self._note_quality(event.percent)
+                    self._note_quality(event.percent)
                 case PeerLost():
                     async with self._media:
                         self._peer = None
@@ -331,37 +332,40 @@ class Seat:
                 case ReceivingLost():
                     self.wake()
 
-    async def _published(self) -> None:
-        streams, self._pending = self._pending, None
-        await self._eventually(lambda: self._presence.connected(streams))
+    # Written beside: while the bucket is away, the end of a peer must be seen all the same.
 
-    async def _unpublished(self) -> None:
+    def _published(self) -> None:
+        streams, self._pending = self._pending, None
+        self._spawn(self._eventually(lambda: self._presence.connected(streams)))
+
+    def _unpublished(self) -> None:
         if self._pending is not None:
             return  # the old connection's end, while a new one is coming up
         self.messages.put_nowait(RejoinNeeded("the media connection was lost"))
-        await self._eventually(lambda: self._presence.disconnected(Connection.CONNECTING))
+        self._spawn(self._eventually(lambda: self._presence.disconnected(Connection.CONNECTING)))
 
-    async def _note_quality(self, percent: int) -> None:
+    def _note_quality(self, percent: int) -> None:
         if self._quality_reset is not None:
             self._quality_reset.cancel()
         loop = asyncio.get_running_loop()
         self._quality_reset = loop.call_later(
             QUALITY_RECOVERY, lambda: self._spawn(self._eventually(lambda: self._presence.quality(100)))
         )
-        await self._eventually(lambda: self._presence.quality(percent))
+        self._spawn(self._eventually(lambda: self._presence.quality(percent)))
 
     # Inside: state
 
     async def _eventually(self, work: Callable[[], Awaitable[None]]) -> None:
         """Does something that needs the bucket; tries again while it is away."""
-        for _ in range(EVENTUALLY):
-            try:
-                await work()
-            except GiaobanError as error:
-                _log.info("seat_write_postponed", participant_id=self.participant_id, reason=error.reason)
-                await asyncio.sleep(RETRY_DELAY)
-            else:
-                return
+        async with self._writing:  # in the order in which things happened
+            for _ in range(EVENTUALLY):
+                try:
+                    await work()
+                except GiaobanError as error:
+                    _log.info("seat_write_postponed", participant_id=self.participant_id, reason=error.reason)
+                    await asyncio.sleep(RETRY_DELAY)
+                else:
+                    return
         _log.error("seat_write_given_up", participant_id=self.participant_id)
 
     async def _run(self) -> None:

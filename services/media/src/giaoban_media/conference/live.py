@@ -136,8 +136,10 @@ class LiveMeeting:
 
     async def _refresh(self, entry_key: str) -> None:
         entry = await self._bucket.get(entry_key)
+        # What the server says counts, even if it is older than what we knew: a killed server may lose its last writes.
+        known = self._revisions.pop(entry_key, 0)
         if entry is None:
-            self._forget(entry_key, self._revisions.get(entry_key, 0))
+            self._forget(entry_key, known)
         else:
             self._learn(entry_key, entry.value, entry.revision)
 
