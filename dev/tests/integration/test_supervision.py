@@ -55,8 +55,8 @@ async def test_a_crashed_part_runs_again_with_backoff(tmp_path: Path) -> None:
     assert "in 1 s" in said[2]
 
 
-async def test_parts_stop_in_reverse_order(tmp_path: Path) -> None:
-    """What was started last, and may need the others, stops first."""
+async def test_waves_stop_in_reverse_order(tmp_path: Path) -> None:
+    """What was started in a later wave, and may need those before, stops first."""
     order: list[str] = []
     async with Supervisor(say=order.append) as supervisor:
         for name in ("one", "two", "three"):
@@ -69,6 +69,7 @@ async def test_parts_stop_in_reverse_order(tmp_path: Path) -> None:
 
             part.stop = noted  # type: ignore[method-assign]
             await supervisor.run(part)
+            supervisor.next_wave()
     assert order == ["three", "two", "one"]
 
 

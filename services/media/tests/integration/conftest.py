@@ -109,7 +109,8 @@ class Guest:
         if not resume and self.role not in ("observer", "press"):
             join.offer_sdp, streams = self._offer()
             join.streams.extend(streams)
-        await self._call.write(pb.ConnectRequest(join=join))
+        with suppress(asyncio.InvalidStateError):  # refused before it was written: reading tells why
+            await self._call.write(pb.ConnectRequest(join=join))
         first = await self._call.read()
         assert first is not grpc.aio.EOF
         self.resumed = first.joined.resumed

@@ -48,7 +48,7 @@ class TestMeeting:
             await asyncio.sleep(0.5)
             assert chair.hears(one) - before < 5
             assert one.publisher is not None
-            assert one.publisher.stats().sent_packets > 100
+            assert one.publisher.stats().sent_packets > 50
 
     async def test_roles_are_enforced(self, house: House) -> None:
         """A delegate cannot moderate; an observer cannot send; both are told why and go on watching."""
