@@ -57,6 +57,7 @@ class Shipper:
         self._storage = storage
         self._now = now
         self._tracks: dict[TrackName, Track] = {}
+        self._round = asyncio.Lock()
 
     async def run(self) -> None:
         """Ships until cancelled. Storage that does not answer only delays."""
@@ -66,7 +67,11 @@ class Shipper:
             await asyncio.sleep(pause)
 
     async def ship_all(self) -> bool:
-        """One round over all files; False when something could not be shipped."""
+        """One round over all files, never two at once; False when something could not be shipped."""
+        async with self._round:
+            return await self._ship_all()
+
+    async def _ship_all(self) -> bool:
         began, limit = self._now(), asyncio.Semaphore(CONCURRENCY)
 
         async def one(file: Path, name: TrackName) -> bool:

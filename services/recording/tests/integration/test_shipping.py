@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What storage and shipper promise about bytes, on a local folder: nothing lost, nothing twice, all checked."""
 
+import asyncio
 import os
 import random
 import shutil
@@ -250,6 +251,23 @@ async def test_storage_wins_over_a_disk_that_lost_power(
     assert await Shipper(ground.folder, "a", storage).ship_all()
     track, data = await shipped(storage, tmp_path / "copy")
     assert (data, track.complete) == (ground.written, True)
+
+
+async def test_rounds_do_not_overlap(
+    ground: Node, shipper: Shipper, storage: ObjectStorage, tmp_path: Path
+) -> None:
+    """The last round before the end does not run into the regular one: every byte is there once."""
+    sizes = []
+    for _ in range(20):
+        ground.write(500)
+        first = asyncio.create_task(shipper.ship_all())
+        await asyncio.sleep(0.002)
+        ground.write(500)
+        assert all(await asyncio.gather(first, shipper.ship_all()))
+        track, data = await shipped(storage, tmp_path / "copy")
+        assert data == ground.written
+        sizes.append(track.size)
+    assert sizes == [1000 * (number + 1) for number in range(20)]
 
 
 async def test_other_files_are_left_alone(ground: Node, shipper: Shipper, storage: ObjectStorage) -> None:
