@@ -231,13 +231,21 @@ class TestSql:
         made = [recording() for _ in range(5)]
         await stored(sql, *made)
 
-        async def one(number: int) -> str | None:
-            async with sql() as unit:
-                leased = await unit.recordings.lease(NOW, NOW + LEASE + timedelta(microseconds=number))
-                await asyncio.sleep(0.2)
-            return leased.id if leased else None
+        answered: list[str | None] = []
+        everybody = asyncio.Event()
 
-        leased = await asyncio.gather(*(one(number) for number in range(8)))
+        async def one() -> None:
+            async with sql() as unit:
+                leased = await unit.recordings.lease(NOW, NOW + LEASE)
+                answered.append(leased.id if leased else None)
+                if len(answered) == 8:
+                    everybody.set()
+                # Nobody commits before all have their answer.
+                await everybody.wait()
+
+        async with asyncio.timeout(10):
+            await asyncio.gather(*(one() for _ in range(8)))
+        leased = answered
         assert sorted(each for each in leased if each) == sorted(each.id for each in made)
 
     async def test_one_of_many_starts(self, sql: SqlTransactions) -> None:

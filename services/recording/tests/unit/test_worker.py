@@ -3,7 +3,9 @@
 
 import asyncio
 import fcntl
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from giaoban_recording import worker as module
 from giaoban_recording.composer import Tools
 from giaoban_recording.domain import MAX_ATTEMPTS, Recording, State, Track
 from giaoban_recording.errors import ComposeFailed
-from giaoban_recording.testing import MemoryLibrary, MemoryTransactions
+from giaoban_recording.ports import Unit
+from giaoban_recording.testing import MemoryLibrary, MemoryRecordings, MemoryTransactions
 from giaoban_recording.worker import AWAY, LEASE, PAUSES, Worker, remove_leftovers
 
 SECOND = timedelta(seconds=1)
@@ -126,6 +129,40 @@ async def test_a_lease_is_kept_while_the_work_goes_on(house: House, monkeypatch:
             assert await unit.recordings.lease(house.clock.now(), house.clock.now() + LEASE) is None
     working.cancel()
     await asyncio.wait({working})
+
+
+async def test_a_result_is_not_lost_to_a_renewal_under_way(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease is renewed at the very moment when composing ends: the result is handed back with the new proof."""
+    renewing = asyncio.Event()
+    renew = MemoryRecordings.renew
+
+    async def noted(records: MemoryRecordings, *arguments: Any) -> bool:
+        renewing.set()
+        return await renew(records, *arguments)
+
+    @asynccontextmanager
+    async def slow() -> AsyncIterator[Unit]:
+        async with house.begin() as unit:
+            yield unit
+        # Committed, and the answer is on its way.
+        await asyncio.sleep(0.05)
+
+    async def make(recording: Recording, *_: Any) -> Recording:
+        await renewing.wait()
+        return replace(recording, state=State.READY)
+
+    monkeypatch.setattr(module, "RENEW_SECONDS", 0.01)
+    monkeypatch.setattr(MemoryRecordings, "renew", noted)
+    worker = Worker(slow, house.shelf, house.clock, Tools(), house.work)
+    monkeypatch.setattr(worker, "_make", make)
+    working = asyncio.create_task(worker.work_once())
+    await asyncio.sleep(0)
+    house.clock.advance(SECOND)
+    assert await working
+    assert house.now.state is State.READY
+    assert house.begin.stored.news == [("completed", house.id)]
 
 
 async def test_five_failures_are_the_end(house: House) -> None:
