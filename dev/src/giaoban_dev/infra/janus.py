@@ -112,11 +112,6 @@ class JanusNode:
         return f"ws://{HOST}:{self.ports.api}"
 
     @property
-    def admin_url(self) -> str:
-        """WebSocket address of the admin API; subprotocol janus-admin-protocol."""
-        return f"ws://{HOST}:{self.ports.admin}"
-
-    @property
     def api_secret(self) -> str:
         return self._credentials.get("janus-api")
 

@@ -184,16 +184,6 @@ class Postgres:
             await connection.close()
         return self.url(name)
 
-    async def drop_database(self, name: str) -> None:
-        """Drop a database made by `ensure_database`, with its connections; its role stays."""
-        if not name.isidentifier() or not name.islower():
-            raise ValueError(f"name {name!r}: use a lower-case identifier")
-        connection = await self.connect()
-        try:
-            await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
-        finally:
-            await connection.close()
-
 
 def _as_ordinary_user() -> Sequence[str]:
     """Return the prefix that makes PostgreSQL, which refuses root, see an ordinary user.

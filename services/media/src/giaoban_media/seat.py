@@ -129,11 +129,6 @@ class Seat:
         """Whose seat it is."""
         return self.grant.participant_id
 
-    @property
-    def epoch(self) -> int:
-        """The journal epoch under which this replica holds the participant."""
-        return self._ownership.epoch if self._ownership else 0
-
     # Coming and going
 
     async def join(self, offer_sdp: str, streams: Sequence[Stream], *, resume: bool, view: View) -> Entered:
@@ -150,8 +145,9 @@ class Seat:
         before = await self._journal.read(self.grant.meeting_id, self.participant_id)
         async with self._media:
             resumed = resume and await self._resume(before, room)
-            if not resumed:
+            if resume and not resumed:  # the attempt has written the entry
                 before = await self._journal.read(self.grant.meeting_id, self.participant_id)
+            if not resumed:
                 await self._begin(before, room)
             answer = ""
             if offer_sdp and not resumed:

@@ -140,16 +140,6 @@ class Peer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class NodeLoad:
-    """What a node says of itself."""
-
-    sessions: int
-    handles: int
-    peer_connections: int
-    version: str
-
-
 class Sfu(Protocol):
     """All media nodes."""
 
@@ -159,10 +149,6 @@ class Sfu(Protocol):
 
     def reachable(self, node_id: str) -> bool:
         """Whether the node answers now."""
-        ...
-
-    async def load(self, node_id: str) -> NodeLoad:
-        """How busy a node is. Raises `MediaLost`."""
         ...
 
     async def open_room(self, node_id: str, room: RoomKey) -> None:

@@ -15,7 +15,7 @@ import structlog
 
 from giaoban_media.errors import MediaLost
 from giaoban_media.janus.wire import JanusError, Message, Wire
-from giaoban_media.sfu import NodeLoad, RoomKey
+from giaoban_media.sfu import RoomKey
 
 PLUGIN = "janus.plugin.videoroom"
 KEEPALIVE_INTERVAL = 12.0
@@ -141,16 +141,6 @@ class Node:
             {"janus": "attach", "plugin": PLUGIN, "opaque_id": opaque_id}, session=session
         )
         return int(answer["data"]["id"])
-
-    async def load(self) -> NodeLoad:
-        """How busy the node is, as far as `info` tells."""
-        info = await self.request({"janus": "info"})
-        return NodeLoad(
-            sessions=int(info.get("sessions", 0)),
-            handles=int(info.get("handles", 0)),
-            peer_connections=int(info.get("peerconnections", 0)),
-            version=str(info.get("version_string", "")),
-        )
 
     def room_name(self, room: RoomKey) -> str:
         """The room's id on the node."""

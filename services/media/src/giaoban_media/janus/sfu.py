@@ -11,7 +11,7 @@ from giaoban_media.errors import MediaLost
 from giaoban_media.janus.node import NO_SUCH_ROOM, ROOM_EXISTS, Node, NodeAddress
 from giaoban_media.janus.peer import JanusPeer
 from giaoban_media.janus.wire import JanusError
-from giaoban_media.sfu import Journal, NodeLoad, RoomKey, Ticket
+from giaoban_media.sfu import Journal, RoomKey, Ticket
 
 MAX_PUBLISHERS = 500
 MAX_BITRATE = 2_500_000
@@ -44,10 +44,6 @@ class JanusSfu:
         """Whether the node answers now."""
         node = self._nodes.get(node_id)
         return node is not None and node.reachable
-
-    async def load(self, node_id: str) -> NodeLoad:
-        """How busy a node is."""
-        return await self._node(node_id).load()
 
     async def open_room(self, node_id: str, room: RoomKey) -> None:
         """Creates a room; one that exists is left as it is."""
