@@ -18,6 +18,11 @@ from giaoban_media.domain import Feed
 from giaoban_media.errors import Replaced
 from giaoban_media.sfu import RoomKey, Ticket
 
+ATTEMPTS = 10
+"""Lost races against an owner that journals what it does, until a join gives up."""
+
+_JOINING = "the participant is joining from elsewhere at this moment"
+
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
@@ -50,6 +55,11 @@ class Ownership:
     def epoch(self) -> int:
         """The epoch that was won."""
         return self._entry.epoch
+
+    @property
+    def ticket(self) -> Ticket:
+        """How to find the media."""
+        return self._entry.ticket
 
     async def write(self, ticket: Ticket) -> None:
         """Journals. Raises `Replaced` when somebody else owns the participant now."""
@@ -86,18 +96,39 @@ class Journal:
         return [_decode(each.key, each.value, each.revision) for each in await self._bucket.entries(">")]
 
     async def own(self, before: JournalEntry | None, ticket: Ticket, holder: str) -> Ownership:
-        """Wins the participant from whoever had it in `before`. Raises `Replaced` when another was faster."""
-        epoch = before.epoch + 1 if before else 1
-        room = ticket.room
-        fresh = JournalEntry(room.meeting_id, ticket.participant_id, epoch, self._replica, holder, ticket)
+        """Wins the participant with a ticket of one's own. Raises `Replaced` when another was faster."""
+        if before is not None:
+            return await self._win(before, holder, ticket)
+        fresh = JournalEntry(ticket.room.meeting_id, ticket.participant_id, 1, self._replica, holder, ticket)
         try:
-            if before is None:
-                revision = await self._bucket.create(_key(fresh), _encode(fresh))
-            else:
-                revision = await self._bucket.update(_key(fresh), _encode(fresh), before.revision)
+            revision = await self._bucket.create(_key(fresh), _encode(fresh))
         except Conflict as error:
-            raise Replaced("the participant is joining from elsewhere at this moment") from error
+            raise Replaced(_JOINING) from error
         return Ownership(self._bucket, replace(fresh, revision=revision))
+
+    async def take_over(self, before: JournalEntry, holder: str) -> Ownership:
+        """Wins the participant with the media that is running. Raises `Replaced` when another was faster."""
+        return await self._win(before, holder, None)
+
+    async def _win(self, before: JournalEntry, holder: str, ticket: Ticket | None) -> Ownership:
+        for _ in range(ATTEMPTS):
+            won = replace(
+                before,
+                epoch=before.epoch + 1,
+                replica=self._replica,
+                holder=holder,
+                ticket=ticket or before.ticket,
+            )
+            try:
+                revision = await self._bucket.update(_key(won), _encode(won), before.revision)
+            except Conflict:
+                now = await self.read(before.meeting_id, before.participant_id)
+                if now is None or now.epoch != before.epoch:
+                    break
+                before = now  # its owner wrote its ticket meanwhile: that wins nothing
+                continue
+            return Ownership(self._bucket, replace(won, revision=revision))
+        raise Replaced(_JOINING)
 
 
 def _key(entry: JournalEntry) -> str:

@@ -182,8 +182,8 @@ class Meetings:
 
     async def sweep(self, entry: JournalEntry) -> None:
         """Sends a participant home whose replica died and whom nobody has taken over."""
-        ownership = await self._journal.own(entry, entry.ticket, "sweep")
-        await self._sfu.forget(entry.ticket)
+        ownership = await self._journal.take_over(entry, "sweep")
+        await self._sfu.forget(ownership.ticket)
         async with self.using(entry.meeting_id) as meeting:
             conference = meeting.live.conference
             participant = conference.participants.get(entry.participant_id)

@@ -262,9 +262,9 @@ class Seat:
     async def _resume(self, before: JournalEntry | None, room: RoomKey) -> bool:
         if before is None or before.ticket.room != room or not before.ticket.session:
             return False
-        self._ownership = await self._journal.own(before, before.ticket, self._holder)
+        self._ownership = await self._journal.take_over(before, self._holder)
         try:
-            self._peer = await self._sfu.claim(before.ticket, self._ownership.write)
+            self._peer = await self._sfu.claim(self._ownership.ticket, self._ownership.write)
         except MediaLost:
             return False
         me = self._presence.entry
