@@ -67,3 +67,4 @@ async def test_every_owner_can_make_its_buckets_and_every_reader_watch_them(
                                 if isinstance(change, kv.Entry) and change.key == key:
                                     assert (change.value, change.revision) == (b"two", revision)
                                     break
+                await bucket.delete(key)

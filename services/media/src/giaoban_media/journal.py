@@ -10,8 +10,9 @@ import json
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import structlog
 from giaoban_kit.errors import Conflict
-from giaoban_kit.kv import Bucket
+from giaoban_kit.kv import Bucket, Entry
 
 from giaoban_media.conference.model import Source
 from giaoban_media.domain import Feed
@@ -21,6 +22,7 @@ from giaoban_media.sfu import RoomKey, Ticket
 ATTEMPTS = 10
 """Lost races against an owner that journals what it does, until a join gives up."""
 
+_log = structlog.get_logger(__name__)
 _JOINING = "the participant is joining from elsewhere at this moment"
 
 
@@ -36,11 +38,25 @@ class JournalEntry:
     ticket: Ticket
     revision: int = 0
 
-    @staticmethod
-    def owner_of(data: bytes) -> tuple[int, str]:
-        """Epoch and holder in an entry's bytes."""
-        fields = json.loads(data)
-        return fields["epoch"], fields["holder"]
+    @classmethod
+    def decode(cls, entry: Entry) -> JournalEntry | None:
+        """What the bucket holds; None, and a warning, for what this version cannot read.
+
+        While replicas of two versions run, one bucket holds the entries of both.
+        """
+        try:
+            meeting_id, participant_id = entry.key.split(".")
+            fields: dict[str, Any] = json.loads(entry.value)
+            ticket = fields["ticket"]
+            ticket["room"] = RoomKey(**ticket["room"])
+            ticket["feeds"] = tuple(
+                (mid, Feed(**{**feed, "source": Source(feed["source"])})) for mid, feed in ticket["feeds"]
+            )
+            owner = fields["epoch"], fields["replica"], fields["holder"]
+            return cls(meeting_id, participant_id, *owner, Ticket(**ticket), entry.revision)
+        except (ValueError, KeyError, TypeError) as error:
+            _log.warning("journal_entry_unreadable", key=entry.key, error=type(error).__name__)
+            return None
 
 
 class Ownership:
@@ -89,11 +105,12 @@ class Journal:
     async def read(self, meeting_id: str, participant_id: str) -> JournalEntry | None:
         """What is journalled of a participant."""
         entry = await self._bucket.get(f"{meeting_id}.{participant_id}")
-        return None if entry is None else _decode(entry.key, entry.value, entry.revision)
+        return None if entry is None else JournalEntry.decode(entry)
 
     async def all(self) -> list[JournalEntry]:
-        """Everything journalled."""
-        return [_decode(each.key, each.value, each.revision) for each in await self._bucket.entries(">")]
+        """Everything journalled that this version can read."""
+        entries = await self._bucket.entries(">")
+        return [known for entry in entries if (known := JournalEntry.decode(entry)) is not None]
 
     async def own(self, before: JournalEntry | None, ticket: Ticket, holder: str) -> Ownership:
         """Wins the participant with a ticket of one's own. Raises `Replaced` when another was faster."""
@@ -141,15 +158,3 @@ def _encode(entry: JournalEntry) -> bytes:
         {"epoch": entry.epoch, "replica": entry.replica, "holder": entry.holder, "ticket": ticket},
         separators=(",", ":"),
     ).encode()
-
-
-def _decode(key: str, data: bytes, revision: int) -> JournalEntry:
-    meeting_id, participant_id = key.split(".")
-    fields: dict[str, Any] = json.loads(data)
-    ticket = fields["ticket"]
-    ticket["room"] = RoomKey(**ticket["room"])
-    ticket["feeds"] = tuple(
-        (mid, Feed(**{**feed, "source": Source(feed["source"])})) for mid, feed in ticket["feeds"]
-    )
-    owner = fields["epoch"], fields["replica"], fields["holder"]
-    return JournalEntry(meeting_id, participant_id, *owner, Ticket(**ticket), revision)

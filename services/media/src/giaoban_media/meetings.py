@@ -173,12 +173,11 @@ class Meetings:
     async def follow_journal(self) -> None:
         """Tells seats that somebody else holds their participant now; until cancelled."""
         async for change in self._tickets.watch(">"):
-            if isinstance(change, Entry):
-                meeting_id, _, participant_id = change.key.partition(".")
-                meeting = self._meetings.get(meeting_id)
-                seat = meeting.seats.get(participant_id) if meeting else None
+            if isinstance(change, Entry) and (entry := JournalEntry.decode(change)) is not None:
+                meeting = self._meetings.get(entry.meeting_id)
+                seat = meeting.seats.get(entry.participant_id) if meeting else None
                 if seat is not None:
-                    seat.superseded(*JournalEntry.owner_of(change.value))
+                    seat.superseded(entry.epoch, entry.holder)
 
     async def sweep(self, entry: JournalEntry) -> None:
         """Sends a participant home whose replica died and whom nobody has taken over."""

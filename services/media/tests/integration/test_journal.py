@@ -54,3 +54,15 @@ async def test_of_two_newcomers_one_wins(bucket: Bucket) -> None:
         await journal.own(seen, replace(mine, session=3), "third")
     with pytest.raises(Replaced):
         await journal.own(None, replace(mine, session=4), "fourth")
+
+
+async def test_what_this_version_cannot_read_is_passed_over(bucket: Bucket) -> None:
+    """An entry of another version, or none at all, hides no other."""
+    journal = Journal(bucket, "one")
+    mine = ticket(1)
+    await journal.own(None, mine, "first")
+    await bucket.put(f"{new_id()}.{new_id()}", b"not an entry")
+    await bucket.put(new_id(), b"{}")
+    later = (await bucket.get(f"{mine.room.meeting_id}.{mine.participant_id}")).value  # type: ignore[union-attr]
+    await bucket.put(f"{new_id()}.{new_id()}", later.replace(b'"session"', b'"session_of_v2"'))
+    assert mine.participant_id in {each.participant_id for each in await journal.all()}
