@@ -13,6 +13,7 @@ from giaoban.media.v1 import media_pb2
 from giaoban_kit.clock import Clock
 from giaoban_kit.errors import Conflict, GiaobanError
 from giaoban_kit.kv import RESTARTED, SYNCED, Bucket, Entry
+from google.protobuf.message import DecodeError
 
 from giaoban_media.conference import codec
 from giaoban_media.domain import NodeStatus
@@ -70,14 +71,15 @@ class Nodes:
         )
 
     async def _watch(self) -> None:
+        said = self._known
         async for change in self._bucket.watch(">"):
             if change is SYNCED:
+                self._known = said
                 self.synced.set()
             elif change is RESTARTED:
-                self._known = {}
-            elif isinstance(change, Entry):
-                status = _decode(change.value)
-                self._known[change.key] = (status, change.revision)
+                said = {}  # what was known holds until everything has been said again: no node is down meanwhile
+            elif isinstance(change, Entry) and (status := _decode(change)) is not None:
+                said[change.key] = (status, change.revision)
                 NODE_UP.labels(change.key).set(status.up)
             self._on_change()
 
@@ -98,7 +100,7 @@ class Nodes:
     async def _change(self, node_id: str, change: Callable[[NodeStatus], NodeStatus]) -> None:
         for _ in range(5):
             entry = await self._bucket.get(node_id)
-            before = _decode(entry.value) if entry else NodeStatus(node_id, up=False)
+            before = (_decode(entry) if entry else None) or NodeStatus(node_id, up=False)
             after = change(before)
             if entry is not None and after == before:
                 return
@@ -128,8 +130,12 @@ class Nodes:
         ).SerializeToString()
 
 
-def _decode(data: bytes) -> NodeStatus:
-    state = media_pb2.NodeState.FromString(data)
+def _decode(entry: Entry) -> NodeStatus | None:
+    try:
+        state = media_pb2.NodeState.FromString(entry.value)
+    except DecodeError:
+        _log.warning("node_entry_unreadable", node=entry.key)
+        return None
     return NodeStatus(
         id=state.id,
         up=state.health in (media_pb2.NODE_HEALTH_UP, media_pb2.NODE_HEALTH_DRAINING),

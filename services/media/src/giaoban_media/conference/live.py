@@ -7,21 +7,73 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
+import structlog
 from giaoban_kit.errors import Conflict
 from giaoban_kit.kv import RESTARTED, SYNCED, Bucket, Deleted, Entry
+from google.protobuf.message import DecodeError
 
 from giaoban_media.conference import codec
 from giaoban_media.conference.acts import Change
 from giaoban_media.conference.model import ChatMessage, Conference, Floor, Participant, Room, Stage
 from giaoban_media.errors import LiveStateBusy
 
+_log = structlog.get_logger(__name__)
+
 ATTEMPTS = 20
 """Lost races until a command gives up. Fifty people raising a hand at once lose a few each."""
 
 MAX_CHAT_MESSAGES = 500
 """Messages kept per meeting; the eldest go first."""
+
+
+@dataclass(slots=True)
+class _Known:
+    """What was said of a meeting so far."""
+
+    conference: Conference = field(default_factory=Conference)
+    revisions: dict[str, int] = field(default_factory=dict)
+    chat: list[str] = field(default_factory=list)
+
+    def learn(self, entry_key: str, data: bytes, revision: int) -> None:
+        """Takes an entry; our own write, come back, or one older than it changes nothing."""
+        if revision <= self.revisions.get(entry_key, 0):
+            return
+        conference = self.conference
+        try:
+            _, kind, entry_id = codec.split(entry_key)
+            if kind == codec.ROOM:
+                self.conference = replace(conference, room=codec.room_from(data))
+            elif kind == codec.FLOOR:
+                self.conference = replace(conference, floor=codec.floor_from(data))
+            elif kind == codec.STAGE:
+                self.conference = replace(conference, stage=codec.stage_from(data))
+            elif kind == codec.PARTICIPANT:
+                participants = {**conference.participants, entry_id: codec.participant_from(data)}
+                self.conference = replace(conference, participants=participants)
+            elif kind == codec.CHAT:
+                self.chat.append(entry_id)
+        except (DecodeError, ValueError) as error:
+            _log.warning("live_entry_unreadable", key=entry_key, error=type(error).__name__)
+            return
+        self.revisions[entry_key] = revision
+
+    def forget(self, entry_key: str, revision: int) -> None:
+        """Drops an entry, unless it was written again since."""
+        if entry_key not in self.revisions or revision < self.revisions[entry_key]:
+            return
+        del self.revisions[entry_key]
+        _, kind, entry_id = codec.split(entry_key)
+        if kind == codec.PARTICIPANT:
+            others = {pid: each for pid, each in self.conference.participants.items() if pid != entry_id}
+            self.conference = replace(self.conference, participants=others)
+        elif kind == codec.ROOM:
+            self.conference = replace(self.conference, room=None)
+        elif kind == codec.FLOOR:
+            self.conference = replace(self.conference, floor=Floor())
+        elif kind == codec.STAGE:
+            self.conference = replace(self.conference, stage=Stage())
 
 
 class LiveMeeting:
@@ -32,19 +84,23 @@ class LiveMeeting:
         self._bucket = bucket
         self._meeting_id = meeting_id
         self._on_change = on_change
-        self._revisions: dict[str, int] = {}
-        self._chat: list[str] = []
-        self.conference = Conference()
+        self._known = _Known()
+        self._anew: _Known | None = None
         self.synced = asyncio.Event()
+
+    @property
+    def conference(self) -> Conference:
+        """The newest whole state; while a watch begins again, what was known before holds."""
+        return self._known.conference
 
     async def run(self) -> None:
         """Follows the bucket until cancelled."""
         async for change in self._bucket.watch(f"{self._meeting_id}.>"):
             if change is SYNCED:
+                self._known, self._anew = self._anew or self._known, None
                 self.synced.set()
             elif change is RESTARTED:
-                self.synced.clear()
-                self._revisions, self._chat, self.conference = {}, [], Conference()
+                self._anew = _Known()
             elif isinstance(change, Entry):
                 self._learn(change.key, change.value, change.revision)
             elif isinstance(change, Deleted):
@@ -106,7 +162,7 @@ class LiveMeeting:
         """Deletes the participant's entry."""
         entry_key = codec.key(self._meeting_id, codec.PARTICIPANT, participant_id)
         for _ in range(ATTEMPTS):
-            revision = self._revisions.get(entry_key)
+            revision = self._known.revisions.get(entry_key)
             if revision is None:
                 return
             try:
@@ -122,7 +178,7 @@ class LiveMeeting:
     ) -> None:
         entry_key = codec.key(self._meeting_id, kind, entry_id)
         data = codec.encode(value)
-        revision = self._revisions.get(entry_key)
+        revision = self._known.revisions.get(entry_key)
         try:
             if revision is None:
                 revision = await self._bucket.create(entry_key, data)
@@ -137,45 +193,26 @@ class LiveMeeting:
     async def _refresh(self, entry_key: str) -> None:
         entry = await self._bucket.get(entry_key)
         # What the server says counts, even if it is older than what we knew: a killed server may lose its last writes.
-        known = self._revisions.pop(entry_key, 0)
+        for known in self._states():
+            if entry_key in known.revisions:
+                known.revisions[entry_key] = 0
         if entry is None:
-            self._forget(entry_key, known)
+            self._forget(entry_key, 0)
         else:
             self._learn(entry_key, entry.value, entry.revision)
 
     async def _prune_chat(self) -> None:
-        while len(self._chat) > MAX_CHAT_MESSAGES:
-            await self._bucket.delete(codec.key(self._meeting_id, codec.CHAT, self._chat.pop(0)))
+        chat = self._known.chat
+        while len(chat) > MAX_CHAT_MESSAGES:
+            await self._bucket.delete(codec.key(self._meeting_id, codec.CHAT, chat.pop(0)))
 
     def _learn(self, entry_key: str, data: bytes, revision: int) -> None:
-        if revision <= self._revisions.get(entry_key, 0):
-            return  # our own write, come back, or older than it
-        self._revisions[entry_key] = revision
-        _, kind, entry_id = codec.split(entry_key)
-        conference = self.conference
-        if kind == codec.ROOM:
-            self.conference = replace(conference, room=codec.room_from(data))
-        elif kind == codec.FLOOR:
-            self.conference = replace(conference, floor=codec.floor_from(data))
-        elif kind == codec.STAGE:
-            self.conference = replace(conference, stage=codec.stage_from(data))
-        elif kind == codec.PARTICIPANT:
-            participants = {**conference.participants, entry_id: codec.participant_from(data)}
-            self.conference = replace(conference, participants=participants)
-        elif kind == codec.CHAT:
-            self._chat.append(entry_id)
+        for known in self._states():
+            known.learn(entry_key, data, revision)
 
     def _forget(self, entry_key: str, revision: int) -> None:
-        if revision < self._revisions.get(entry_key, 0):
-            return
-        self._revisions.pop(entry_key, None)
-        _, kind, entry_id = codec.split(entry_key)
-        if kind == codec.PARTICIPANT:
-            others = {pid: each for pid, each in self.conference.participants.items() if pid != entry_id}
-            self.conference = replace(self.conference, participants=others)
-        elif kind == codec.ROOM:
-            self.conference = replace(self.conference, room=None)
-        elif kind == codec.FLOOR:
-            self.conference = replace(self.conference, floor=Floor())
-        elif kind == codec.STAGE:
-            self.conference = replace(self.conference, stage=Stage())
+        for known in self._states():
+            known.forget(entry_key, revision)
+
+    def _states(self) -> tuple[_Known, ...]:
+        return (self._known,) if self._anew is None else (self._known, self._anew)
