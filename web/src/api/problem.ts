@@ -14,6 +14,8 @@ export interface Problem {
   detail: string;
   trace_id: string | null;
   errors: FieldProblem[];
+  /** What else came with the reason, such as `limit` or `site_name`. */
+  params: Record<string, string>;
   /** When to try again, where the server says so. */
   retry_after_seconds: number | null;
 }
@@ -35,6 +37,7 @@ export class ApiError extends Error {
       detail: "",
       trace_id: null,
       errors: [],
+      params: {},
       retry_after_seconds: null,
     });
   }
@@ -49,8 +52,18 @@ export async function problemFrom(response: Response, parsed?: unknown): Promise
     detail: body?.detail ?? "",
     trace_id: body?.trace_id ?? null,
     errors: Array.isArray(body?.errors) ? body.errors : [],
+    params: textsOf(body),
     retry_after_seconds: retryAfter > 0 ? retryAfter : null,
   };
+}
+
+/** The values that texts may name: strings and numbers. */
+export function textsOf(values: object | null | undefined): Record<string, string> {
+  const texts: Record<string, string> = {};
+  for (const [key, value] of Object.entries(values ?? {})) {
+    if (typeof value === "string" || typeof value === "number") texts[key] = String(value);
+  }
+  return texts;
 }
 
 export type ProblemKind =
@@ -63,7 +76,7 @@ export type ProblemKind =
   | "unavailable"
   | "internal";
 
-/** The kind of a problem that needs no words of its own; null when the server's own detail says it best. */
+/** The kind of a problem whose reason is not known here; null when the status says nothing. */
 export function kindOf(problem: Problem): ProblemKind | null {
   switch (problem.status) {
     case 0:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // English texts, key for key beside vi.ts.
 
+import { reasonsEn } from "./reasons.en";
 import type { Messages } from "./vi";
 
 export const en: Messages = {
@@ -32,16 +33,13 @@ export const en: Messages = {
   sign_in: {
     title: "Sign in",
     organisation: "Organisation code",
-    organisation_help: "For example hcmc. Ask your office if you do not know it.",
+    organisation_help: "For example tphcm. Ask your office if you do not know it.",
     username: "User name",
     password: "Password",
     show_password: "Show password",
     submit: "Sign in",
     submitting: "Signing in…",
     required: "Please fill this in.",
-    wrong: "Organisation code, user name or password is wrong.",
-    wrong_remedy:
-      "Check your Vietnamese input method and Caps Lock, then try again. Forgotten password: ask your unit's administrator.",
     locked: "The account is locked for a while after several wrong attempts.",
     locked_until: "You can try again at {{time}} (in {{left}}).",
     expired: "Your session has expired. Please sign in again.",
@@ -54,35 +52,12 @@ export const en: Messages = {
     forbidden: "You are not permitted to do this.",
     not_found: "This was not found, or you may not see it.",
     conflict: "Somebody else has just changed this.",
-    conflict_remedy: "Reload to see the newest version; what you typed stays on the screen.",
     rate_limited: "Too many requests in a short time. Wait a moment and try again.",
     unavailable: "The server is busy. Wait a moment and try again.",
     internal: "The server failed. Try again later; if it stays, tell your technical staff the code below.",
     trace: "Trace code: {{trace}}",
   },
-  reason: {
-    SIGN_IN_LOCKED: "The account is locked for a while after several wrong attempts.",
-    MEETING_INVALID: "Something about the meeting is not valid.",
-    MEETING_ENDED: "The meeting has ended.",
-    MEETING_CANCELLED: "The meeting was cancelled.",
-    MEETING_RUNNING: "The meeting is running and can be neither edited nor cancelled.",
-    MEETING_NOT_RUNNING: "The meeting is not running.",
-    MEETING_NOT_OPEN: "The meeting is not open yet.",
-    SITE_BOOKED:
-      "A site is invited to another meeting at that time. Choose another time or leave that site out.",
-    ADMISSION_DECIDED: "Somebody else has already decided on this request.",
-    IDEMPOTENCY_KEY_REUSED: "This meeting was already created. See the list of meetings.",
-    RECORDING_IN_PROGRESS: "The meeting is being recorded already.",
-    RECORDING_NOT_READY: "The recording is not composed yet.",
-    ROOM_NOT_FOUND: "The room is not open yet.",
-    COMMAND_FORBIDDEN: "Your role does not permit this.",
-    COMMAND_INVALID: "The request is not valid.",
-    PARTICIPANT_NOT_FOUND: "This site is no longer in the meeting.",
-    FLOOR_QUEUE_FULL: "The list of raised hands is full.",
-    FLOOR_FULL: "No more can have the floor at once. Take it from somebody first.",
-    NO_FLOOR: "You need the floor first.",
-    SCREEN_TAKEN: "Somebody else is sharing a screen.",
-  },
+  ...reasonsEn,
   role: {
     chair: "Chair",
     secretary: "Secretary",

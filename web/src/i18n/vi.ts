@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Vietnamese texts, written as an office would write them. The source of all keys; en.ts must match.
 
+import { reasonsVi } from "./reasons.vi";
+
 export const vi = {
   app: {
     name: "Giaoban",
@@ -30,16 +32,13 @@ export const vi = {
   sign_in: {
     title: "Đăng nhập",
     organisation: "Mã tổ chức",
-    organisation_help: "Ví dụ: hcmc. Hỏi văn phòng cơ quan nếu chưa biết.",
+    organisation_help: "Ví dụ: tphcm. Hỏi văn phòng cơ quan nếu chưa biết.",
     username: "Tên đăng nhập",
     password: "Mật khẩu",
     show_password: "Hiện mật khẩu",
     submit: "Đăng nhập",
     submitting: "Đang đăng nhập…",
     required: "Hãy điền ô này.",
-    wrong: "Mã tổ chức, tên đăng nhập hoặc mật khẩu không đúng.",
-    wrong_remedy:
-      "Kiểm tra chế độ gõ tiếng Việt và phím Caps Lock rồi thử lại. Quên mật khẩu: liên hệ bộ phận quản trị của đơn vị.",
     locked: "Tài khoản tạm khóa vì nhập sai nhiều lần.",
     locked_until: "Có thể thử lại lúc {{time}} (còn {{left}}).",
     expired: "Phiên làm việc đã hết hạn. Hãy đăng nhập lại.",
@@ -52,34 +51,12 @@ export const vi = {
     forbidden: "Bạn không có quyền thực hiện việc này.",
     not_found: "Không tìm thấy nội dung này, hoặc bạn không có quyền xem.",
     conflict: "Nội dung vừa được người khác thay đổi.",
-    conflict_remedy: "Tải lại để xem bản mới nhất; những gì bạn đã nhập vẫn còn trên màn hình.",
     rate_limited: "Quá nhiều yêu cầu trong thời gian ngắn. Chờ một lát rồi thử lại.",
     unavailable: "Máy chủ đang bận. Chờ một lát rồi thử lại.",
     internal: "Máy chủ gặp lỗi. Thử lại sau; nếu vẫn lỗi, báo cho bộ phận kỹ thuật kèm mã bên dưới.",
     trace: "Mã tra cứu: {{trace}}",
   },
-  reason: {
-    SIGN_IN_LOCKED: "Tài khoản tạm khóa vì nhập sai nhiều lần.",
-    MEETING_INVALID: "Thông tin cuộc họp chưa hợp lệ.",
-    MEETING_ENDED: "Cuộc họp đã kết thúc.",
-    MEETING_CANCELLED: "Cuộc họp đã bị hủy.",
-    MEETING_RUNNING: "Cuộc họp đang diễn ra nên không sửa hoặc hủy được.",
-    MEETING_NOT_RUNNING: "Cuộc họp chưa diễn ra.",
-    MEETING_NOT_OPEN: "Cuộc họp chưa mở.",
-    SITE_BOOKED: "Có điểm cầu đã được mời vào cuộc họp khác cùng giờ. Đổi giờ hoặc bỏ điểm cầu đó.",
-    ADMISSION_DECIDED: "Yêu cầu này đã được người khác xét.",
-    IDEMPOTENCY_KEY_REUSED: "Cuộc họp này đã được tạo. Xem trong lịch họp.",
-    RECORDING_IN_PROGRESS: "Cuộc họp đang được ghi.",
-    RECORDING_NOT_READY: "Bản ghi chưa dựng xong.",
-    ROOM_NOT_FOUND: "Phòng họp chưa mở.",
-    COMMAND_FORBIDDEN: "Vai trò của bạn không được làm việc này.",
-    COMMAND_INVALID: "Yêu cầu không hợp lệ.",
-    PARTICIPANT_NOT_FOUND: "Điểm cầu này không còn trong cuộc họp.",
-    FLOOR_QUEUE_FULL: "Danh sách xin phát biểu đã đầy.",
-    FLOOR_FULL: "Đã đủ số người phát biểu cùng lúc. Thu quyền của một người trước.",
-    NO_FLOOR: "Cần có quyền phát biểu trước.",
-    SCREEN_TAKEN: "Đang có người khác chia sẻ màn hình.",
-  },
+  ...reasonsVi,
   role: {
     chair: "Chủ tọa",
     secretary: "Thư ký",
@@ -437,7 +414,8 @@ export const vi = {
     message_invalid: "Kết nối không đúng quy trình. Hãy tải lại trang rồi vào lại.",
     rate_limited: "Gửi quá nhiều yêu cầu trong thời gian ngắn. Chờ một lát rồi vào lại.",
     no_media_node: "Chưa có máy chủ media nào nhận được cuộc họp.",
-    participant_limit: "Cuộc họp đã đủ số điểm tham dự.",
+    participant_limit:
+      "Cuộc họp đã đủ số người và điểm tham dự. Dự cùng tại một điểm cầu, hoặc liên hệ đơn vị tổ chức.",
     server_stopping: "Máy chủ đang khởi động lại.",
     internal: "Máy chủ gặp lỗi. Hãy vào lại.",
   },

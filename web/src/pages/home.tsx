@@ -9,7 +9,8 @@ import { Link } from "react-router";
 import { meetingsQuery, meQuery } from "../api/queries";
 import { may } from "../api/rights";
 import type { Meeting } from "../api/types";
-import { Badge, Button, Empty, Loading, ProblemBox, useTitle } from "../ui/basics";
+import { Badge, Button, Empty, Loading, useTitle } from "../ui/basics";
+import { ProblemBox } from "../ui/problem";
 import { formatDate, formatDay, formatSpan, formatTime } from "../util/time";
 
 const STATUS_ORDER: Meeting["status"][] = ["running", "scheduled", "ended", "cancelled"];

@@ -28,10 +28,11 @@ import { useTranslation } from "react-i18next";
 import { useNavigate, useParams } from "react-router";
 
 import { createMeeting, meetingQuery, meQuery, queryClient, unitsQuery, updateMeeting } from "../api/queries";
-import { ApiError } from "../api/problem";
+import { ApiError, type FieldProblem } from "../api/problem";
 import { mayIn } from "../api/rights";
 import type { Me, Meeting, MeetingCreate, Role, Unit } from "../api/types";
-import { Button, Empty, Field, Loading, ProblemBox, Select, useTitle } from "../ui/basics";
+import { Button, Empty, Field, Loading, Select, useTitle } from "../ui/basics";
+import { ProblemBox, useFieldWords } from "../ui/problem";
 import { browserZone, inZone, zoneLabel } from "../util/time";
 import { type PartyChoice, partyKey, PartySearch } from "./party-search";
 
@@ -82,6 +83,7 @@ export function MeetingFormPage() {
 function MeetingForm({ me, units, meeting }: { me: Me; units: Unit[]; meeting: Meeting | null }) {
   const { t } = useTranslation();
   const navigate = useNavigate();
+  const fieldWords = useFieldWords();
   const convening = units.filter(
     (each) => each.id === meeting?.unit_id || mayIn(me, "convene", each.id, units),
   );
@@ -144,7 +146,7 @@ function MeetingForm({ me, units, meeting }: { me: Me; units: Unit[]; meeting: M
       await queryClient.invalidateQueries();
       void navigate(`/meetings/${saved.id}`);
     } catch (error) {
-      if (error instanceof ApiError) setErrors(fieldErrors(error));
+      if (error instanceof ApiError) setErrors(fieldErrors(error, fieldWords.text));
       setFailure(error);
     } finally {
       setBusy(false);
@@ -452,12 +454,12 @@ const FIELD_OF: Record<string, keyof Errors> = {
 };
 
 /** The server's errors by the form's fields; `appointments.3.role` belongs to the list of the invited. */
-function fieldErrors(error: ApiError): Errors {
+function fieldErrors(error: ApiError, wordsFor: (each: FieldProblem) => string): Errors {
   const errors: Errors = {};
   for (const each of error.problem.errors) {
     const name = each.field.replace(/^body\./, "").split(/[.[]/)[0] ?? "";
     const field = FIELD_OF[name];
-    if (field) errors[field] = each.remedy || each.reason;
+    if (field) errors[field] = wordsFor(each);
   }
   return errors;
 }

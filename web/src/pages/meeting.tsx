@@ -16,7 +16,8 @@ import {
 } from "../api/queries";
 import { mayEdit } from "../api/rights";
 import type { Appointment, AttendanceRecord, Meeting } from "../api/types";
-import { Badge, Button, Confirm, Empty, Field, Loading, ProblemBox, useTitle } from "../ui/basics";
+import { Badge, Button, Confirm, Empty, Field, Loading, useTitle } from "../ui/basics";
+import { ProblemBox } from "../ui/problem";
 import { formatDateTime, formatDay, formatSpan, formatTime, zoneLabel } from "../util/time";
 import { STATUS_TONE } from "./home";
 import { RecordingList } from "./recordings";

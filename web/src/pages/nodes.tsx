@@ -3,7 +3,8 @@ import { useQuery } from "@tanstack/react-query";
 import { useTranslation } from "react-i18next";
 
 import { nodesQuery } from "../api/queries";
-import { Badge, Empty, Loading, ProblemBox, useTitle } from "../ui/basics";
+import { Badge, Empty, Loading, useTitle } from "../ui/basics";
+import { ProblemBox } from "../ui/problem";
 import { browserZone, formatDateTime } from "../util/time";
 
 const HEALTH_TONE = { up: "ok", down: "bad", draining: "warn" } as const;

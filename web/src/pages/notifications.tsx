@@ -6,7 +6,8 @@ import { useTranslation } from "react-i18next";
 import { Link } from "react-router";
 
 import { notificationsQuery, queryClient, readAllNotifications, readNotification } from "../api/queries";
-import { Badge, Button, Empty, Loading, ProblemBox, useTitle } from "../ui/basics";
+import { Badge, Button, Empty, Loading, useTitle } from "../ui/basics";
+import { ProblemBox } from "../ui/problem";
 import { browserZone, formatDateTime } from "../util/time";
 
 export function NotificationsPage() {

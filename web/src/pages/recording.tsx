@@ -7,7 +7,8 @@ import { Link, useParams } from "react-router";
 
 import { contentUrl, queryClient, recordingQuery, retryRecording, stopRecording } from "../api/queries";
 import type { Recording } from "../api/types";
-import { Badge, Button, Loading, ProblemBox, useTitle } from "../ui/basics";
+import { Badge, Button, Loading, useTitle } from "../ui/basics";
+import { ProblemBox } from "../ui/problem";
 import { browserZone, formatBytes, formatClock, formatDateTime } from "../util/time";
 import { RECORDING_TONE } from "./recordings";
 

@@ -5,7 +5,8 @@ import { Link } from "react-router";
 
 import { recordingsQuery } from "../api/queries";
 import type { Recording } from "../api/types";
-import { Badge, Button, Empty, Loading, ProblemBox, useTitle } from "../ui/basics";
+import { Badge, Button, Empty, Loading, useTitle } from "../ui/basics";
+import { ProblemBox } from "../ui/problem";
 import { browserZone, formatBytes, formatClock, formatDateTime } from "../util/time";
 
 export const RECORDING_TONE = {

@@ -8,8 +8,9 @@ import { useStore } from "zustand";
 
 import { auth, type Credentials, signIn } from "../api/auth";
 import { ApiError } from "../api/problem";
-import { Button, Emblem, Field, ProblemBox, useNow, useTitle } from "../ui/basics";
+import { Button, Emblem, Field, useNow, useTitle } from "../ui/basics";
 import { LanguageSwitch } from "../ui/language";
+import { ProblemBox } from "../ui/problem";
 import { browserZone, formatClock, formatTime } from "../util/time";
 
 const ORGANISATION_KEY = "giaoban.organisation";
@@ -140,14 +141,6 @@ function SignInFailure({ error, lockedUntil }: { error: unknown; lockedUntil: nu
             left: formatClock((lockedUntil - now) / 1000),
           })}
         </p>
-      </div>
-    );
-  }
-  if (error instanceof ApiError && error.status === 401) {
-    return (
-      <div className="problem" role="alert">
-        <strong>{t("sign_in.wrong")}</strong>
-        <p>{t("sign_in.wrong_remedy")}</p>
       </div>
     );
   }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+import { useProblemWords } from "../ui/problem";
 // What every part of the room's screen needs: the session, the meeting, a way to act.
 
 import { createContext, type ReactNode, useCallback, useContext, useEffect, useMemo, useState } from "react";
@@ -6,7 +7,6 @@ import { useTranslation } from "react-i18next";
 import { useStore } from "zustand";
 
 import type { Meeting } from "../api/types";
-import { useProblemWords } from "../ui/basics";
 import type { DevicesState } from "./devices";
 import { trackKey } from "./peers";
 import type { Command, Participant, Source } from "./protocol";
@@ -40,8 +40,12 @@ export function RoomProvider({
     (act: () => Promise<unknown>) => {
       setFailure(null);
       act().catch((error: unknown) => {
-        const detail = error instanceof ConnectionLost ? t("room.reconnecting") : wordsOf(error).title;
-        setFailure(t("room.act_failed", { detail }));
+        const { title, remedy } = wordsOf(error);
+        setFailure(
+          error instanceof ConnectionLost
+            ? t("room.act_failed", { detail: t("room.reconnecting") })
+            : [title, remedy].filter(Boolean).join(" "),
+        );
       });
     },
     [t, wordsOf],

@@ -8,7 +8,8 @@ import { Menu, MenuItem, MenuTrigger, Popover, SearchField, Input, Label } from 
 import { useTranslation } from "react-i18next";
 
 import { decideAdmission } from "../api/queries";
-import { Badge, Button, ConfirmDialog, Empty, ProblemBox } from "../ui/basics";
+import { Badge, Button, ConfirmDialog, Empty } from "../ui/basics";
+import { ProblemBox } from "../ui/problem";
 import { matches } from "../util/text";
 import { formatTime } from "../util/time";
 import { useCommand, useRoom, useRoomContext } from "./context";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One WebSocket to the gateway: messages out and in, requests matched with their replies. Knows no media.
 
+import { textsOf } from "../api/problem";
 import type { ClientMessage, Command, PublishOffer, ReplyError, ServerMessage } from "./protocol";
 
 /** A request without a reply for this long means that the line is dead, whatever the browser thinks. */
@@ -9,10 +10,12 @@ const REPLY_TIMEOUT_MS = 10_000;
 /** The server refused an act; `reason` is machine-readable. */
 export class CommandRefused extends Error {
   readonly reason: string;
+  readonly params: Record<string, string>;
 
   constructor(error: ReplyError) {
     super(error.detail);
     this.reason = error.reason;
+    this.params = textsOf(error.metadata);
   }
 }
 

@@ -21,9 +21,6 @@ import {
 } from "react-aria-components";
 import { useTranslation } from "react-i18next";
 
-import { ApiError, kindOf } from "../api/problem";
-import type { Messages } from "../i18n/vi";
-import { CommandRefused } from "../room/ws";
 import { clock } from "./clock";
 
 type Tone = "primary" | "quiet" | "danger" | "plain";
@@ -63,56 +60,6 @@ export function Loading() {
 
 export function Empty({ children }: { children: ReactNode }) {
   return <p className="empty">{children}</p>;
-}
-
-/** What went wrong and what to do about it. */
-export function ProblemBox({ error, onRetry }: { error: unknown; onRetry?: () => void }) {
-  const { t } = useTranslation();
-  const words = useProblemWords()(error);
-  return (
-    <div className="problem" role="alert">
-      <strong>{words.title}</strong>
-      {words.remedy && <p>{words.remedy}</p>}
-      {words.trace && <p className="trace">{t("problem.trace", { trace: words.trace })}</p>}
-      {onRetry && <Button onPress={onRetry}>{t("app.retry")}</Button>}
-    </div>
-  );
-}
-
-export function useProblemWords(): (error: unknown) => {
-  title: string;
-  remedy: string | null;
-  trace: string | null;
-} {
-  const { t, i18n } = useTranslation();
-  // Reasons that people meet have words here; the server's detail is English and for the rest.
-  const wordsFor = (reason: string) =>
-    i18n.exists(`reason.${reason}`) ? t(`reason.${reason as keyof Messages["reason"]}`) : null;
-  return (error) => {
-    if (error instanceof CommandRefused) {
-      return { title: wordsFor(error.reason) ?? error.message, remedy: null, trace: null };
-    }
-    if (!(error instanceof ApiError)) {
-      return {
-        title: error instanceof Error && error.message ? error.message : t("problem.title"),
-        remedy: null,
-        trace: null,
-      };
-    }
-    const { problem } = error;
-    const kind = kindOf(problem);
-    const remedy =
-      kind === "network"
-        ? t("problem.network_remedy")
-        : kind === "conflict"
-          ? t("problem.conflict_remedy")
-          : null;
-    return {
-      title: wordsFor(problem.reason) ?? (kind ? t(`problem.${kind}`) : problem.detail || t("problem.title")),
-      remedy,
-      trace: problem.status >= 500 ? problem.trace_id : null,
-    };
-  };
 }
 
 export function Field({

@@ -1,0 +1,445 @@
+// SPDX-License-Identifier: Apache-2.0
+// English texts for refusals, key for key beside reasons.vi.ts.
+
+import type { reasonsVi } from "./reasons.vi";
+
+export const reasonsEn: typeof reasonsVi = {
+  reason: {
+    ADMISSION_DECIDED: {
+      title: "Somebody else has already decided on this request.",
+      remedy: "Look at the waiting list again; the first decision stands.",
+    },
+    ADMISSION_NOT_FOUND: {
+      title: "This person is no longer waiting to come in.",
+      remedy: "Look at the waiting list again.",
+    },
+    ADMISSION_REFUSED: {
+      title: "Your request to come in was not accepted.",
+      remedy: "Ask the chair or the secretary if you need to attend.",
+    },
+    ADMIT_FORBIDDEN: {
+      title: "Only chair and secretary admit people.",
+      remedy: "Ask the chair or the secretary to decide.",
+    },
+    ALREADY_EXISTS: {
+      title: "This exists already.",
+      remedy: "Reload the page to see what is there.",
+    },
+    ATTENDANCE_FORBIDDEN: {
+      title: "You may not see this meeting's roll call.",
+      remedy:
+        "Only chair, secretary, operator and those responsible for the unit see it. Ask the meeting's secretary.",
+    },
+    BODY_INVALID: {
+      title: "The server could not read what was sent.",
+      remedy: "Reload the page and try again; if it stays, tell your technical staff.",
+    },
+    BODY_TOO_LARGE: {
+      title: "What was sent is too large.",
+      remedy: "Shorten it and send it again.",
+    },
+    BUCKET_NOT_FOUND: {
+      title: "The system is not ready.",
+      remedy: "Wait a moment and try again; if it stays, tell your technical staff.",
+    },
+    CALLER_FORBIDDEN: {
+      title: "A part of the system refused the request.",
+      remedy: "Ask your technical staff to check the configuration.",
+    },
+    CALLER_UNKNOWN: {
+      title: "A part of the system refused the request.",
+      remedy: "Ask your technical staff to check the configuration.",
+    },
+    COMMAND_FORBIDDEN: {
+      title: "Your role in the meeting does not permit this.",
+      remedy: "Ask the chair, the secretary or the operator to do it.",
+    },
+    COMMAND_INVALID: {
+      title: "This cannot be done now.",
+      remedy: "Check what you chose and try again.",
+    },
+    COMPOSE_FAILED: {
+      title: "The recording could not be composed.",
+      remedy: "The raw data is still there. Press “Compose again”; if it stays, tell your technical staff.",
+    },
+    CONFLICT: {
+      title: "Somebody else has just changed this.",
+      remedy: "Reload to see the newest version, then try again.",
+    },
+    CONVENE_FORBIDDEN: {
+      title: "You may not convene meetings for this unit.",
+      remedy: "Choose a unit that you may convene for.",
+    },
+    DEADLINE_EXCEEDED: {
+      title: "The server took too long.",
+      remedy: "Wait a moment and try again.",
+    },
+    DIRECTORY_ENTRY_INVALID: {
+      title: "An entry of the directory is not valid.",
+      remedy: "Correct the entries named and import again.",
+    },
+    EDIT_FORBIDDEN: {
+      title: "You may not change or cancel this meeting.",
+      remedy: "Ask the chair, a secretary or a convener of the unit to do it.",
+    },
+    END_FORBIDDEN: {
+      title: "You may not end this meeting.",
+      remedy: "Only chair and secretary end a meeting.",
+    },
+    EVENT_UNUSABLE: {
+      title: "A notification could not be sent.",
+      remedy: "Tell your technical staff.",
+    },
+    FLOOR_FULL: {
+      title: "No more can have the floor at once.",
+      remedy: "Take the floor from somebody first.",
+    },
+    FLOOR_QUEUE_FULL: {
+      title: "The list of raised hands is full.",
+      remedy: "Raise your hand again when some have spoken.",
+    },
+    FORBIDDEN: {
+      title: "You are not permitted to do this.",
+      remedy: "Ask your unit's administrator if you need this right.",
+    },
+    GRANT_INVALID: {
+      title: "The permission to come in no longer holds.",
+      remedy: "Join the meeting again.",
+    },
+    IDEMPOTENCY_KEY_REUSED: {
+      title: "This meeting was already created with other content.",
+      remedy: "Find it in the list of meetings and edit it there.",
+    },
+    IF_MATCH_REQUIRED: {
+      title: "It is not clear which version of the meeting was edited.",
+      remedy: "Reload the page and edit again.",
+    },
+    INTERNAL: {
+      title: "The server failed.",
+      remedy: "Try again later; if it stays, tell your technical staff the trace code.",
+    },
+    INVALID_ARGUMENT: {
+      title: "The request is not valid.",
+      remedy: "Correct the fields named and try again.",
+    },
+    INVALID_CREDENTIALS: {
+      title: "Organisation code, user name or password is wrong.",
+      remedy:
+        "Check your Vietnamese input method and Caps Lock, then try again. Forgotten password: ask your unit's administrator.",
+    },
+    JOIN_EXPECTED: {
+      title: "The connection to the room did not begin as it should.",
+      remedy: "Reload the page and join again.",
+    },
+    KEY_FILE_MISMATCH: {
+      title: "The system's key does not fit.",
+      remedy: "Ask your technical staff to check the configuration.",
+    },
+    LIVE_STATE_BUSY: {
+      title: "Too much is changing in the meeting at once.",
+      remedy: "Try again right away.",
+    },
+    MEDIA_LOST: {
+      title: "Picture and sound are interrupted.",
+      remedy: "They come back by themselves. Wait a few seconds and try again.",
+    },
+    MEDIA_TYPE_WRONG: {
+      title: "The server does not take data of this type.",
+      remedy: "Reload the page and try again; if it stays, tell your technical staff.",
+    },
+    MEETING_CANCELLED: {
+      title: "The meeting was cancelled.",
+      remedy: "See the list of meetings for a new date.",
+    },
+    MEETING_CHANGED: {
+      title: "Somebody else has just changed this meeting.",
+      remedy: "Reload to see the newest version; what you typed stays on the screen.",
+    },
+    MEETING_ENDED: {
+      title: "The meeting has ended.",
+      remedy: "Roll call and recordings are on the meeting's page.",
+    },
+    MEETING_INVALID: {
+      title: "Something about the meeting is not valid.",
+      remedy: "Correct the fields named and save again.",
+    },
+    MEETING_NOT_FOUND: {
+      title: "This was not found, or you may not see it.",
+      remedy: "Check the address in the invitation, or ask the convening unit.",
+    },
+    MEETING_NOT_OPEN: {
+      title: "The meeting is not open yet.",
+      remedy: "Come back from {{opens_at}}.",
+    },
+    MEETING_NOT_RUNNING: {
+      title: "The meeting is not running.",
+      remedy: "This works only while it is held. A meeting that has not begun can be cancelled.",
+    },
+    MEETING_RUNNING: {
+      title: "The meeting is running and cannot be cancelled.",
+      remedy: "To stop it, end the meeting in its room.",
+    },
+    METHOD_NOT_ALLOWED: {
+      title: "The server does not take this request.",
+      remedy: "Reload the page and try again; if it stays, tell your technical staff.",
+    },
+    NOTIFICATION_NOT_FOUND: {
+      title: "This notification is gone.",
+      remedy: "Reload the list of notifications.",
+    },
+    NOT_FOUND: {
+      title: "This was not found, or you may not see it.",
+      remedy: "Check the address.",
+    },
+    NOT_READY: {
+      title: "The system is not ready.",
+      remedy: "Wait a moment and try again.",
+    },
+    NOT_SIGNED_IN: {
+      title: "You are not signed in.",
+      remedy: "Please sign in.",
+    },
+    NO_FLOOR: {
+      title: "You do not have the floor.",
+      remedy: "Press “Raise hand” and wait until the chair calls you.",
+    },
+    NO_MEDIA_NODE: {
+      title: "No media server can take the meeting now.",
+      remedy: "Wait a moment and try again; if it stays, tell your technical staff.",
+    },
+    OFFER_INVALID: {
+      title: "Browser and server could not agree on picture and sound.",
+      remedy: "Reload the page and join again; if it stays, use a recent Chrome, Edge or Firefox.",
+    },
+    ORIGIN_FORBIDDEN: {
+      title: "The request does not come from a page of this system.",
+      remedy: "Open the system at your office's official address and try again.",
+    },
+    PARTICIPANT_LIMIT_REACHED: {
+      title: "The meeting is full: {{limit}} participants.",
+      remedy: "Attend at a site that takes part, or ask the organisers.",
+    },
+    PARTICIPANT_NOT_FOUND: {
+      title: "This person or site is no longer in the meeting.",
+      remedy: "Look at the list of sites again.",
+    },
+    PARTICIPANT_REMOVED: {
+      title: "The chair has removed you from the meeting.",
+      remedy: "Ask the chair or the secretary if this was a mistake.",
+    },
+    PATH_NOT_FOUND: {
+      title: "There is nothing at this address.",
+      remedy: "Check the address.",
+    },
+    PRECONDITION_FAILED: {
+      title: "This cannot be done now.",
+      remedy: "Reload the page to see how things stand.",
+    },
+    RANGE_INVALID: {
+      title: "This part lies outside the recording.",
+      remedy: "Reload the page and play again.",
+    },
+    RATE_LIMITED: {
+      title: "Too many requests in a short time.",
+      remedy: "Wait a moment and try again.",
+    },
+    RECORDING_IN_PROGRESS: {
+      title: "The meeting is being recorded.",
+      remedy: "Stop this recording before you start another.",
+    },
+    RECORDING_NOT_FAILED: {
+      title: "This recording did not fail and need not be composed again.",
+      remedy: "Reload the page to see its state.",
+    },
+    RECORDING_NOT_FOUND: {
+      title: "This recording was not found, or you may not see it.",
+      remedy: "Ask the meeting's secretary, or see the list of recordings.",
+    },
+    RECORDING_NOT_READY: {
+      title: "The recording is not composed yet.",
+      remedy: "Wait until it is; this page follows by itself.",
+    },
+    RECORDING_RUNNING: {
+      title: "The meeting is being recorded already.",
+      remedy: "No need to press again; REC at the top of the screen says so.",
+    },
+    RECORD_FORBIDDEN: {
+      title: "You may not record this meeting.",
+      remedy: "Only chair, secretary and operator record.",
+    },
+    REFRESH_TOKEN_INVALID: {
+      title: "Your session has expired.",
+      remedy: "Please sign in again.",
+    },
+    REFRESH_TOKEN_REUSED: {
+      title: "Your session was closed to protect the account.",
+      remedy: "Please sign in again; if it happens again, change your password and tell your administrator.",
+    },
+    REPLACED: {
+      title: "You have joined this meeting on another device or in another window.",
+      remedy: "Go on in the other window, or join again here.",
+    },
+    REQUEST_INVALID: {
+      title: "Something is not valid.",
+      remedy: "Correct the fields named and try again.",
+    },
+    REQUEST_REFUSED: {
+      title: "The server does not take this request.",
+      remedy: "Reload the page and try again; if it stays, tell your technical staff.",
+    },
+    RESOURCE_EXHAUSTED: {
+      title: "A limit of the system is reached.",
+      remedy: "Wait a moment and try again.",
+    },
+    REVISION_CONFLICT: {
+      title: "Somebody else has just changed this.",
+      remedy: "Try again.",
+    },
+    ROOM_NOT_FOUND: {
+      title: "The room is not open yet.",
+      remedy: "Try again when the first participant is in.",
+    },
+    SCREEN_TAKEN: {
+      title: "Somebody else is sharing a screen.",
+      remedy: "Ask them to stop first.",
+    },
+    SIGN_IN_BUSY: {
+      title: "Very many people are signing in right now.",
+      remedy: "Wait a few seconds and try again.",
+    },
+    SIGN_IN_LOCKED: {
+      title: "The account is locked for a while after several wrong attempts.",
+      remedy: "Wait and try again, or ask your unit's administrator.",
+    },
+    SITE_BOOKED: {
+      title: "{{site_name}} is in another meeting from {{start_time}} to {{end_time}}.",
+      remedy: "Choose another time or leave that site out.",
+    },
+    STOPPING: {
+      title: "The server is restarting.",
+      remedy: "Try again right away.",
+    },
+    TICKET_INVALID: {
+      title: "The ticket was used or has expired.",
+      remedy: "Reload the page and try again.",
+    },
+    TOKEN_EXPIRED: {
+      title: "Your session has expired.",
+      remedy: "Please sign in again.",
+    },
+    TOKEN_INVALID: {
+      title: "Your session is no longer valid.",
+      remedy: "Please sign in again.",
+    },
+    TOKEN_MISSING: {
+      title: "You are not signed in.",
+      remedy: "Please sign in.",
+    },
+    TRACK_DAMAGED: {
+      title: "A participant's recorded data is damaged in storage.",
+      remedy: "Ask your technical staff to check the storage.",
+    },
+    UNAUTHENTICATED: {
+      title: "Your session has expired.",
+      remedy: "Please sign in again.",
+    },
+    UNAVAILABLE: {
+      title: "The server is busy.",
+      remedy: "Wait a moment and try again.",
+    },
+    UNIT_NOT_FOUND: {
+      title: "There is no such unit in your organisation.",
+      remedy: "Choose another unit.",
+    },
+    USER_NOT_FOUND: {
+      title: "There is no such person in your organisation.",
+      remedy: "Choose somebody else.",
+    },
+    WAITING_LIMIT_REACHED: {
+      title: "{{limit}} people are already waiting to come in.",
+      remedy: "Try again in a few minutes.",
+    },
+  },
+  reason_short: {
+    MEETING_NOT_OPEN: { title: "The meeting is not open yet.", remedy: "Come back close to its start." },
+    PARTICIPANT_LIMIT_REACHED: {
+      title: "The meeting is full.",
+      remedy: "Attend at a site that takes part, or ask the organisers.",
+    },
+    SITE_BOOKED: {
+      title: "A site is invited to another meeting at that time.",
+      remedy: "Choose another time or leave that site out.",
+    },
+    WAITING_LIMIT_REACHED: {
+      title: "Too many people are waiting to come in.",
+      remedy: "Try again in a few minutes.",
+    },
+  },
+  field_reason: {
+    BEFORE_FROM: "The end must be after the start.",
+    CHAIR_IS_UNIT: "The chair must be a person or a site, not a unit.",
+    COMMAND_INVALID: "This value does not fit the act.",
+    CONTROL_CHARACTER: "It holds hidden characters. Delete and type it again.",
+    DIRECTORY_ENTRY_INVALID: "This entry does not fit the rest of the directory.",
+    DUPLICATE: "It is there twice. Each may be there once.",
+    IN_THE_PAST: "The start time has passed. Choose a later one.",
+    NOT_AN_ADDRESS: "This is no mail address.",
+    NOT_AN_ID: "This is no identifier. Choose from the list again.",
+    NOT_A_CODE: "A code has only small letters without marks, digits and hyphens.",
+    NOT_A_TIME: "This is no point in time. Choose date and time again.",
+    ONE_CHAIR: "Exactly one chair is needed.",
+    OUT_OF_RANGE: "Outside what is allowed.",
+    PAGE_TOKEN_INVALID: "This page is gone. Reload the list.",
+    REQUIRED: "Please fill this in.",
+    RUNNING: "The meeting is running; its start cannot be changed.",
+    TOO_FAR_AHEAD: "Too far away. Choose a date within the next two years.",
+    TOO_LONG: "Too long. Please shorten it.",
+    TOO_MANY: "Too many. Take some out.",
+    TOO_MANY_OPERATORS: "Too many operators. Take some out.",
+    TOO_MANY_SECRETARIES: "Too many secretaries. Take some out.",
+    TOO_SHORT: "Too short.",
+    UNKNOWN_PARTY: "No longer in your organisation's directory. Take it out and choose again.",
+    UNKNOWN_TIME_ZONE: "There is no such time zone. Choose from the list.",
+    UNKNOWN_VALUE: "This value cannot be used. Choose from the list.",
+    UNKNOWN_ZONE: "There is no such zone. Choose from the list.",
+    WINDOW_TOO_LONG: "The span of time is too long. Choose a shorter one.",
+    WRONG_LENGTH: "The length is wrong.",
+  },
+  field_shape: {
+    DATETIME_FROM_DATE_PARSING: "This is no point in time. Choose date and time again.",
+    DATETIME_PARSING: "This is no point in time. Choose date and time again.",
+    GREATER_THAN_EQUAL: "The value is too small.",
+    INT_PARSING: "Please give a whole number.",
+    LESS_THAN_EQUAL: "The value is too large.",
+    LITERAL_ERROR: "This value cannot be used. Choose from the list.",
+    MISSING: "Please fill this in.",
+    STRING_PATTERN_MISMATCH: "It has the wrong form. Choose from the list again.",
+    STRING_TOO_LONG: "Too long. Please shorten it.",
+    STRING_TOO_SHORT: "Too short. Please complete it.",
+    TIMEZONE_AWARE: "The time zone is missing.",
+    other: "It has the wrong form.",
+  },
+  field_name: {
+    appointments: "Participants",
+    description: "Description",
+    duration: "Duration",
+    duration_seconds: "Duration",
+    limit_seconds: "Speaking time",
+    microphone_policy: "Microphones in the meeting",
+    organisation_code: "Organisation code",
+    page_size: "Entries a page",
+    page_token: "Page",
+    participant_id: "Person or site",
+    participant_ids: "Order of speakers",
+    password: "Password",
+    query: "Search words",
+    reason: "Reason",
+    start_time: "Start time",
+    text: "Message",
+    time_zone: "Time zone",
+    title: "Title",
+    unit_id: "Convening unit",
+    username: "User name",
+    entry: "entry {{number}}",
+  },
+};
