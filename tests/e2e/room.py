@@ -88,6 +88,8 @@ class Person:
 
     async def sign_in(self, username: str, organisation: str = CITY) -> None:
         await self.page.goto(URL)
+        # The stories read Vietnamese, whatever the account's own language is.
+        await self.page.get_by_role("button", name="VI – ").click()
         await self.page.get_by_label("Mã tổ chức").fill(organisation)
         await self.page.get_by_label("Tên đăng nhập").fill(username)
         await self.page.get_by_label("Mật khẩu", exact=True).fill(PASSWORD)

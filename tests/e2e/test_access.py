@@ -147,3 +147,30 @@ async def test_english_is_complete(house: House, new_person: NewPerson) -> None:
         left[f"room, {await tab.inner_text()}"] = vietnamese & set(await page.evaluate(_WORDS))
     assert not any(left.values()), {path: each for path, each in left.items() if each}
     assert await page.locator("html").get_attribute("lang") == "en"
+
+
+async def _sign_in_by_key(page: Page, username: str) -> None:
+    for label, value in (("Mã tổ chức", CITY), ("Tên đăng nhập", username), ("Mật khẩu", PASSWORD)):
+        await page.get_by_label(label, exact=True).fill(value)
+    await page.keyboard.press("Enter")
+
+
+async def test_the_accounts_language_is_used_and_kept(house: House, new_person: NewPerson) -> None:
+    """Without a choice at the browser the account's language is shown; a choice is kept in the account."""
+    first, second = await new_person(), await new_person()
+    await first.page.goto(URL)
+    await _sign_in_by_key(first.page, "english")
+    await expect(first.page.get_by_role("heading", name="Today")).to_be_visible()
+    await first.page.get_by_role("button", name="VI – ").click()
+    await expect(first.page.get_by_role("heading", name="Hôm nay")).to_be_visible()
+    try:
+        await second.page.goto(URL)
+        await _sign_in_by_key(second.page, "english")
+        await expect(second.page.get_by_role("heading", name="Hôm nay")).to_be_visible()
+    finally:
+        await first.page.get_by_role("button", name="EN – ").click()
+        await expect(first.page.get_by_role("heading", name="Today")).to_be_visible()
+    await first.page.get_by_role("button", name="Sign out").click()
+    await first.page.get_by_role("button", name="VI – ").click()
+    await _sign_in_by_key(first.page, "english")
+    await expect(first.page.get_by_role("heading", name="Hôm nay")).to_be_visible()

@@ -22,6 +22,7 @@ import { useStore } from "zustand";
 import { auth, signOut } from "./api/auth";
 import { meQuery, notificationsQuery, queryClient } from "./api/queries";
 import { may } from "./api/rights";
+import { forgetChoice, localeChosen, showLocale } from "./i18n";
 import { HomePage } from "./pages/home";
 import { MeetingPage } from "./pages/meeting";
 import { NodesPage } from "./pages/nodes";
@@ -86,13 +87,20 @@ function Pages() {
 function SignedIn() {
   const { phase } = useStore(auth);
   const location = useLocation();
+  const me = useQuery({ ...meQuery, enabled: phase === "signed_in" });
+  const locale = me.data?.user?.locale;
   useEffect(() => {
     if (phase === "signed_out" || phase === "expired") queryClient.clear();
   }, [phase]);
+  useEffect(() => {
+    if (locale && !localeChosen()) void showLocale(locale);
+  }, [locale]);
   if (phase === "unknown") return <Loading />;
   if (phase !== "signed_in") {
     return <Navigate to="/sign-in" replace state={{ from: location.pathname + location.search }} />;
   }
+  // Nothing is shown in a language that the account's would replace at once.
+  if (me.isPending && !localeChosen()) return <Loading />;
   return <Outlet />;
 }
 
@@ -101,6 +109,10 @@ function Frame() {
   const { data: me } = useQuery(meQuery);
   const { data: notifications } = useInfiniteQuery(notificationsQuery(false));
   const unread = notifications?.pages[0]?.unread_count ?? 0;
+  const leave = () => {
+    forgetChoice();
+    void signOut();
+  };
   return (
     <div className="frame">
       <a href="#main" className="skip">
@@ -137,7 +149,7 @@ function Frame() {
             <strong>{me?.user?.display_name ?? me?.site?.name}</strong>
             {me?.user?.office && <small>{me.user.office}</small>}
           </span>
-          <Button tone="plain" aria-label={t("app.sign_out")} onPress={() => void signOut()}>
+          <Button tone="plain" aria-label={t("app.sign_out")} onPress={leave}>
             <LogOut size={18} aria-hidden="true" />
             <span className="wide-only">{t("app.sign_out")}</span>
           </Button>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Starts i18next with both languages; the choice is kept in this browser. Keys are typed from vi.ts.
+// Starts i18next with both languages. What a person chose in this browser comes first, then their account's
+// language, then what was shown here last. Keys are typed from vi.ts.
 
 import i18next from "i18next";
 import { initReactI18next } from "react-i18next";
@@ -8,7 +9,8 @@ import { en } from "./en";
 import { type Messages, vi } from "./vi";
 
 export type Locale = "vi" | "en";
-const STORAGE_KEY = "giaoban.locale";
+const SHOWN_KEY = "giaoban.locale";
+const CHOSEN_KEY = "giaoban.locale.chosen";
 
 declare module "i18next" {
   interface CustomTypeOptions {
@@ -17,20 +19,36 @@ declare module "i18next" {
   }
 }
 
-export function savedLocale(): Locale {
-  return localStorage.getItem(STORAGE_KEY) === "en" ? "en" : "vi";
+function lastLocale(): Locale {
+  return localStorage.getItem(SHOWN_KEY) === "en" ? "en" : "vi";
 }
 
-export async function setLocale(locale: Locale): Promise<void> {
-  localStorage.setItem(STORAGE_KEY, locale);
+/** True when whoever is here has chosen a language in this browser. */
+export function localeChosen(): boolean {
+  return localStorage.getItem(CHOSEN_KEY) !== null;
+}
+
+/** The person's own choice; it holds until they sign out. */
+export async function chooseLocale(locale: Locale): Promise<void> {
+  localStorage.setItem(CHOSEN_KEY, locale);
+  await showLocale(locale);
+}
+
+export async function showLocale(locale: Locale): Promise<void> {
+  localStorage.setItem(SHOWN_KEY, locale);
   document.documentElement.lang = locale;
   await i18next.changeLanguage(locale);
 }
 
+/** Whoever signs in next at this browser gets the language of their own account. */
+export function forgetChoice(): void {
+  localStorage.removeItem(CHOSEN_KEY);
+}
+
 export async function startI18n(): Promise<void> {
-  document.documentElement.lang = savedLocale();
+  document.documentElement.lang = lastLocale();
   await i18next.use(initReactI18next).init({
-    lng: savedLocale(),
+    lng: lastLocale(),
     fallbackLng: false,
     resources: { vi: { translation: vi }, en: { translation: en } },
     showSupportNotice: false,

@@ -4,14 +4,14 @@ import { useStore } from "zustand";
 
 import { auth } from "../api/auth";
 import { saveLocale } from "../api/queries";
-import { type Locale, setLocale } from "../i18n";
+import { chooseLocale, type Locale } from "../i18n";
 
 export function LanguageSwitch() {
   const { t, i18n } = useTranslation();
   const { phase } = useStore(auth);
   const choose = (locale: Locale) => {
-    void setLocale(locale);
-    // Mails follow the person's choice; a failure only leaves them in the former language.
+    void chooseLocale(locale);
+    // The account keeps the choice, for mails and other browsers; a failure leaves those in the former language.
     if (phase === "signed_in") saveLocale(locale).catch(() => undefined);
   };
   return (
