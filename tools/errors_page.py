@@ -33,7 +33,7 @@ GATEWAY_ONLY = {
     "METHOD_NOT_ALLOWED": "This address does not know the method.",
     "MEDIA_TYPE_WRONG": "The body is not of a type that is understood here.",
     "BODY_TOO_LARGE": "The body is larger than allowed.",
-    "NOT_READY": "A part that the gateway needs does not answer.",
+    "NOT_READY": "The gateway has not had the keys that verify tokens since its start.",
     "STOPPING": "This gateway is going down; another one takes the request.",
     "RANGE_INVALID": "The asked-for range lies outside of the file.",
 }

@@ -34,6 +34,7 @@ from giaoban_gateway.tickets import CONTENT_LIFETIME, Tickets
 
 TICKETS, LIVE = "gateway-tickets", "media-live"
 GRACE_SECONDS = 3
+KEYS_RETRY_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -51,10 +52,18 @@ async def serve(config: Config) -> None:
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(telemetry(config, readiness))
         running = await start(config, stack)
-        readiness.set(True)
+        waiting = asyncio.create_task(_ready(running.services.verifier, readiness))
         await until_signalled()
+        waiting.cancel()
         readiness.set(False)
         running.app.state.stopping = True
+
+
+async def _ready(verifier: TokenVerifier, readiness: Readiness) -> None:
+    """Says ready once there are keys to verify tokens with; that identity goes away later changes nothing."""
+    while not await verifier.has_keys():  # noqa: ASYNC110  (each look is a call)
+        await asyncio.sleep(KEYS_RETRY_SECONDS)
+    readiness.set(True)
 
 
 async def start(config: Config, stack: AsyncExitStack) -> Running:

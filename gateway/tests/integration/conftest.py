@@ -100,6 +100,7 @@ class House:
     medias: list[Media]
     stop_media: list[Callable[[], Awaitable[None]]]
     stop_services: Callable[[], Awaitable[None]]
+    stop_identity: Callable[[], Awaitable[None]]
     stop_gateway: Callable[[], Awaitable[None]]
     bucket: Bucket
     nats: Client
@@ -214,10 +215,12 @@ async def _built(
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
         behind, front = await enter(AsyncExitStack()), AsyncExitStack()
+        who = await behind.enter_async_context(AsyncExitStack())
 
         async def serving(name: str, add: Any, servicer: Any) -> str:
             serve = _serving(service_keys, tokens, name, (add, servicer))
-            return f"127.0.0.1:{await behind.enter_async_context(serve)}"
+            until = who if name == "identity" else behind
+            return f"127.0.0.1:{await until.enter_async_context(serve)}"
 
         ports: list[int] = []
         stops: list[Callable[[], Awaitable[None]]] = []
@@ -263,6 +266,7 @@ async def _built(
             medias,
             stops,
             behind.aclose,
+            who.aclose,
             front.aclose,
             bucket,
             nats,

@@ -4,7 +4,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from giaoban.identity.v1.identity_service_pb2 import GetJwksRequest
 from giaoban.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 
-from giaoban_kit.errors import Unauthenticated
+from giaoban_kit.errors import GiaobanError, Unauthenticated, Unavailable
 from giaoban_kit.ids import is_id, new_id
 from giaoban_kit.service_auth import LEEWAY_SECONDS, ServiceIdentity, verify_by_issuer
 
@@ -24,8 +24,10 @@ ISSUER = "giaoban-identity"
 AUDIENCE = "giaoban"
 TOKEN_TYPE = "at+jwt"  # noqa: S105  (RFC 9068, section 2.1)
 MAX_TOKEN_CHARACTERS = 4096
-REFETCH_SECONDS = 10  # at most one look for unknown keys in this time
+REFETCH_SECONDS = 10  # at most one look for newer keys in this time
 MAX_AGE_SECONDS = 300  # a retired key is forgotten after this time
+FIRST_FETCH_SECONDS = 1  # the same while there are no keys at all
+PATIENCE_SECONDS = 2  # how long those whose keys are known wait for newer ones
 
 
 class TokenInvalid(Unauthenticated):
@@ -117,13 +119,22 @@ class TokenVerifier:
     def __init__(self, jwks: Jwks) -> None:
         self._jwks = jwks
         self._keys: dict[str, Ed25519PublicKey] = {}
-        self._fetched = float("-inf")
+        self._fetched = self._tried = float("-inf")
+        self._away = False
         self._lock = asyncio.Lock()
+
+    async def has_keys(self) -> bool:
+        """Whether tokens can be verified at all; identity is asked only until it has answered once."""
+        if not self._keys:
+            with suppress(GiaobanError):
+                await self._key("")
+        return bool(self._keys)
 
     async def verify(self, token: str) -> Principal:
         """The principal of a valid token.
 
-        Raises: TokenInvalid, TokenExpired, Unavailable (no keys yet and identity does not answer).
+        Raises: TokenInvalid, TokenExpired, Unavailable (the token's key is not known and identity does not
+        answer).
         """
         invalid = TokenInvalid("The access token is not valid. Sign in again.")
         if len(token) > MAX_TOKEN_CHARACTERS:
@@ -163,26 +174,28 @@ class TokenVerifier:
 
     async def _key(self, kid: str) -> Ed25519PublicKey | None:
         async with self._lock:  # one fetch serves everybody who waits
-            age = time.monotonic() - self._fetched
-            if age > MAX_AGE_SECONDS or (kid not in self._keys and age > REFETCH_SECONDS):
+            now = time.monotonic()
+            due = kid not in self._keys or now - self._fetched > MAX_AGE_SECONDS
+            if due and now - self._tried > (REFETCH_SECONDS if self._keys else FIRST_FETCH_SECONDS):
                 await self._fetch()
+            if self._away and kid not in self._keys:  # it may be a new one: nobody can tell now
+                raise Unavailable("Sign-ins cannot be checked at this moment. Try again.")
             return self._keys.get(kid)
 
     async def _fetch(self) -> None:
+        """Takes identity's keys; without an answer those that are known serve a little longer."""
         try:
-            text = await self._jwks()
-        except Exception:
-            if not self._keys:
-                raise
-            self._fetched = (
-                time.monotonic() - MAX_AGE_SECONDS + REFETCH_SECONDS
-            )  # the old keys serve a little longer
-            return
-        keys = jwt.PyJWKSet.from_json(text).keys
-        self._keys = {
-            jwk.key_id: jwk.key for jwk in keys if jwk.key_id and isinstance(jwk.key, Ed25519PublicKey)
-        }
-        self._fetched = time.monotonic()
+            async with asyncio.timeout(PATIENCE_SECONDS if self._keys else None):
+                text = await self._jwks()
+            keys = jwt.PyJWKSet.from_json(text).keys
+        except Exception:  # noqa: BLE001  (whatever it was, the next look may bring them)
+            self._away = True
+        else:
+            self._away, self._fetched = False, time.monotonic()
+            self._keys = {
+                jwk.key_id: jwk.key for jwk in keys if jwk.key_id and isinstance(jwk.key, Ed25519PublicKey)
+            }
+        self._tried = time.monotonic()
 
 
 def sign_access_token(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Service identity, access tokens, grants and the caller graph."""
 
+import asyncio
 import base64
 import importlib
 import json
@@ -257,9 +258,61 @@ class TestAccessTokens:
         await verifier.verify(user_tokens.token())
         away = True
         monkeypatch.setattr(tokens, "MAX_AGE_SECONDS", -1)
+        monkeypatch.setattr(tokens, "REFETCH_SECONDS", -1)
         await verifier.verify(user_tokens.token())
+        assert await verifier.has_keys()
+        fresh = TokenVerifier(jwks)
         with pytest.raises(Unavailable):
-            await TokenVerifier(jwks).verify(user_tokens.token())
+            await fresh.verify(user_tokens.token())
+        assert not await fresh.has_keys()
+
+    async def test_a_key_that_came_while_identity_is_away_is_not_called_forged(
+        self, user_tokens: UserTokens, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whether a token with a new key id is good nobody can tell: unavailable, and good once identity is back."""
+        away = False
+
+        async def jwks() -> str:
+            if away:
+                raise Unavailable("identity is away")
+            return await user_tokens.jwks()
+
+        verifier = TokenVerifier(jwks)
+        old = user_tokens.token()
+        await verifier.verify(old)
+        away = True
+        user_tokens.kid, user_tokens.key = "test-2", Ed25519PrivateKey.generate()
+        monkeypatch.setattr(tokens, "REFETCH_SECONDS", -1)
+        with pytest.raises(Unavailable):
+            await verifier.verify(user_tokens.token())
+        await verifier.verify(old)
+        away = False
+        await verifier.verify(user_tokens.token())
+
+    async def test_identity_that_hangs_is_not_waited_for_by_known_keys(
+        self, user_tokens: UserTokens, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A look for newer keys that brings no answer is given up, and not repeated for every request."""
+        hangs = False
+
+        async def jwks() -> str:
+            if hangs:
+                user_tokens.fetches += 1
+                await asyncio.sleep(60)
+            return await user_tokens.jwks()
+
+        verifier = TokenVerifier(jwks)
+        await verifier.verify(user_tokens.token())
+        hangs = True
+        monkeypatch.setattr(tokens, "PATIENCE_SECONDS", 0.01)
+        monkeypatch.setattr(tokens, "MAX_AGE_SECONDS", -1)
+        with monkeypatch.context() as later:
+            later.setattr(tokens, "REFETCH_SECONDS", -1)
+            async with asyncio.timeout(5):
+                await verifier.verify(user_tokens.token())
+        for _ in range(20):
+            await verifier.verify(user_tokens.token())
+        assert user_tokens.fetches == 2
 
     def test_the_principal_is_bound_to_the_block(self) -> None:
         """Outside of it nobody is signed in."""

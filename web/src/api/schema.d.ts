@@ -73,7 +73,9 @@ export interface paths {
         };
         /**
          * Readyz
-         * @description Whether requests can be served: identity answers, and the process is not stopping.
+         * @description Whether this process takes requests: it is not stopping, and has had the keys that verify tokens.
+         *
+         *     What is away now is no reason: every gateway would say so at once, and nobody would be left to tell people.
          */
         get: operations["readyz"];
         put?: never;

@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
-from giaoban.identity.v1 import identity_service_pb2
 from giaoban.media.v1 import media_service_pb2 as pb
-from giaoban_kit.errors import GiaobanError
 
 from giaoban_gateway.auth import IsCaller, UsesServices
 from giaoban_gateway.live.asyncapi import text as description
@@ -32,13 +30,14 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readyz(request: Request, uses: UsesServices) -> Response:
-    """Whether requests can be served: identity answers, and the process is not stopping."""
+    """Whether this process takes requests: it is not stopping, and has had the keys that verify tokens.
+
+    What is away now is no reason: every gateway would say so at once, and nobody would be left to tell people.
+    """
     if getattr(request.app.state, "stopping", False):
         return problem(503, "STOPPING", "This gateway is stopping; ask another.")
-    try:
-        await uses.identity.GetJwks(identity_service_pb2.GetJwksRequest(), timeout=2)
-    except GiaobanError as error:
-        return problem(503, "NOT_READY", f"identity does not answer: {error.reason}")
+    if not await uses.verifier.has_keys():
+        return problem(503, "NOT_READY", "This gateway has not had the keys of identity since its start.")
     return Response('{"status":"ok"}', media_type="application/json")
 
 
