@@ -77,6 +77,11 @@ def guess_limited(request: Request, uses: UsesServices) -> str:
 ClientAddress = Annotated[str, Depends(guess_limited)]
 
 
+def refresh_limited(request: Request, uses: UsesServices) -> None:
+    """Counts a refresh by address: apart from sign-ins, so that neither uses up what the other needs."""
+    uses.refresh_address_limit.take(client_address(request, uses.config))
+
+
 def same_origin(request: Request, uses: UsesServices) -> None:
     """Guards what the cookie alone authorises against other sites' pages."""
     origin = request.headers.get("origin")

@@ -26,7 +26,11 @@ class Config(ServiceConfig):
     trusted_proxies: tuple[str, ...] = ()
     """Addresses and networks (`10.42.0.0/16`) whose X-Forwarded-For is believed."""
     auth_requests_per_minute: int = Field(default=120, ge=1)
-    """Sign-ins, refreshes and terminal sign-ins per client address and process."""
+    """Sign-ins of people and terminals per client address and process."""
+    refreshes_per_minute: int = Field(default=60, ge=1)
+    """Refreshes per session and process: one in about four minutes is needed for each open page."""
+    refreshes_per_address_per_minute: int = Field(default=6_000, ge=1)
+    """Refreshes per client address and process: a whole office may stand behind one address."""
     requests_per_minute: int = Field(default=1_200, ge=1)
     """Requests per signed-in user or terminal and process."""
 

@@ -50,14 +50,22 @@ class Limiter:
 
     def take(self, key: str) -> None:
         """Counts a request. Raises `RateLimited`."""
-        bucket = self._buckets.get(key)
-        if bucket is None:
-            bucket = self._buckets[key] = Bucket(self._rate, self._burst)
-            if len(self._buckets) > MAX_KEYS:
-                self._buckets.popitem(last=False)
-        self._buckets.move_to_end(key)
+        bucket = self._buckets.get(key) or Bucket(self._rate, self._burst)
+        self._keep(key, bucket)
         wait = bucket.take()
         if wait:
             raise RateLimited(
                 "Too many requests. Wait a moment, then try again.", retry_after=timedelta(seconds=wait)
             )
+
+    def share(self, key: str, other: str) -> None:
+        """From now on `other` is counted together with `key`."""
+        bucket = self._buckets.get(key)
+        if bucket is not None:
+            self._keep(other, bucket)
+
+    def _keep(self, key: str, bucket: Bucket) -> None:
+        self._buckets[key] = bucket
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > MAX_KEYS:
+            self._buckets.popitem(last=False)

@@ -83,6 +83,8 @@ async def start(config: Config, stack: AsyncExitStack) -> Running:
         tickets=Tickets(await open_bucket(js, TICKETS), nats),
         hub=Hub(Bucket(js, LIVE), nats),
         auth_limit=Limiter(config.auth_requests_per_minute),
+        refresh_limit=Limiter(config.refreshes_per_minute),
+        refresh_address_limit=Limiter(config.refreshes_per_address_per_minute),
         user_limit=Limiter(config.requests_per_minute),
     )
     app = create_app(config)

@@ -32,4 +32,6 @@ class Services:
     tickets: Tickets
     hub: Hub
     auth_limit: Limiter
+    refresh_limit: Limiter
+    refresh_address_limit: Limiter
     user_limit: Limiter

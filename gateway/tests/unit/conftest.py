@@ -59,6 +59,8 @@ class Door:
             tickets=cast("Any", None),
             hub=cast("Any", None),
             auth_limit=Limiter(config.auth_requests_per_minute),
+            refresh_limit=Limiter(config.refreshes_per_minute),
+            refresh_address_limit=Limiter(config.refreshes_per_address_per_minute),
             user_limit=Limiter(config.requests_per_minute),
             **cast("Any", self.parts),
         )

@@ -241,7 +241,6 @@ async def test_signing_out_ends_the_session_and_the_cookie(door: Door) -> None:
     [
         ("/v1/auth/sign-in", {"json": CREDENTIALS}),
         ("/v1/auth/terminal", {"json": {"site_id": ID, "device_key": "k"}}),
-        ("/v1/auth/refresh", {"headers": COOKIE | OURS}),
     ],
 )
 async def test_guessing_is_limited_per_address(door: Door, path: str, send: dict[str, Any]) -> None:
@@ -249,12 +248,46 @@ async def test_guessing_is_limited_per_address(door: Door, path: str, send: dict
     refused = Unauthenticated("Wrong.")
     refused.reason = "INVALID_CREDENTIALS"
     identity = door.parts["identity"]
-    identity.script = dict.fromkeys(("SignIn", "SignInTerminal", "RefreshSession"), refused)
+    identity.script = dict.fromkeys(("SignIn", "SignInTerminal"), refused)
     answers = [await door.web.post(path, **send) for _ in range(4)]
     assert [each.status_code for each in answers] == [401, 401, 429, 429]
     assert answers[-1].json()["reason"] == "RATE_LIMITED"
     assert int(answers[-1].headers["retry-after"]) >= 1
     assert len(identity.asked) == 2
+
+
+async def refresh(door: Door, token: str) -> int:
+    """The status of a refresh with this token; the next one is the token and a dash."""
+    tokens = signed_in()
+    tokens.refresh_token = f"{token}-"
+    door.parts["identity"].script["RefreshSession"] = directory.RefreshSessionResponse(tokens=tokens)
+    cookie = {"Cookie": f"giaoban_refresh={token}"}
+    door.web.cookies.clear()
+    return (await door.web.post("/v1/auth/refresh", headers=OURS | cookie)).status_code
+
+
+@pytest.mark.parametrize("settings", [{"auth_requests_per_minute": 8}])
+async def test_an_office_behind_one_address_refreshes_whatever_signs_in_there(door: Door) -> None:
+    """Five hundred sessions go on at one address while its sign-ins are used up, and use up none themselves."""
+    assert [await refresh(door, f"session{each}") for each in range(500)] == [200] * 500
+    door.parts["identity"].script["SignIn"] = directory.SignInResponse(tokens=signed_in())
+    answers = [(await door.web.post("/v1/auth/sign-in", json=CREDENTIALS)).status_code for _ in range(3)]
+    assert answers == [200, 200, 429]
+    assert await refresh(door, "session") == 200
+
+
+@pytest.mark.parametrize("settings", [{"refreshes_per_minute": 8}])
+async def test_refreshes_are_limited_per_session(door: Door) -> None:
+    """A page that refreshes in a loop is stopped, though every answer brings another token; others go on."""
+    assert [await refresh(door, "loop"), await refresh(door, "loop-")] == [200, 200]
+    assert [await refresh(door, "loop--"), await refresh(door, "loop")] == [429, 429]
+    assert await refresh(door, "other") == 200
+
+
+@pytest.mark.parametrize("settings", [{"refreshes_per_address_per_minute": 8}])
+async def test_refreshes_are_limited_per_address(door: Door) -> None:
+    """Made-up tokens reach identity only so often."""
+    assert [await refresh(door, f"made-up{each}") for each in range(3)] == [200, 200, 429]
 
 
 @pytest.mark.parametrize("settings", [{"requests_per_minute": 8}])

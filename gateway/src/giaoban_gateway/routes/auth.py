@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from giaoban.identity.v1 import identity_service_pb2 as pb
 from giaoban_kit.errors import Unauthenticated
 from pydantic import BaseModel, Field, SecretStr
 
-from giaoban_gateway.auth import ClientAddress, UsesServices, same_origin
+from giaoban_gateway.auth import ClientAddress, UsesServices, refresh_limited, same_origin
 from giaoban_gateway.config import Config
 from giaoban_gateway.problems import from_error
 from giaoban_gateway.schemas.common import Id, Shape
@@ -81,22 +82,27 @@ async def sign_in_terminal(body: SignInTerminal, uses: UsesServices, address: Cl
     return _access(answer.tokens)
 
 
-@router.post("/v1/auth/refresh", dependencies=[Depends(same_origin)], response_model=AccessToken)
+@router.post(
+    "/v1/auth/refresh",
+    dependencies=[Depends(same_origin), Depends(refresh_limited)],
+    response_model=AccessToken,
+)
 async def refresh(
-    uses: UsesServices,
-    _: ClientAddress,
-    response: Response,
-    giaoban_refresh: Refresh = None,
+    uses: UsesServices, response: Response, giaoban_refresh: Refresh = None
 ) -> AccessToken | Response:
     """A new access token for the cookie's session; the cookie is renewed."""
     if not giaoban_refresh:
         raise NotSignedIn("Sign in first.")
+    session = _digest(giaoban_refresh)
+    uses.refresh_limit.take(session)
     try:
         answer = await uses.identity.RefreshSession(pb.RefreshSessionRequest(refresh_token=giaoban_refresh))
     except Unauthenticated as error:
         refused = from_error(error)  # raised, it would leave the cookie where it is
         _forget(refused, uses.config)
         return refused
+    # Each refresh brings another token; it is the same session.
+    uses.refresh_limit.share(session, _digest(answer.tokens.refresh_token))
     return _signed_in(answer.tokens, uses.config, response)
 
 
@@ -134,6 +140,10 @@ def _signed_in(tokens: identity_pb2.SessionTokens, config: Config, response: Res
         expires=tokens.refresh_token_expires_at.ToDatetime(tzinfo=UTC),
     )
     return _access(tokens)
+
+
+def _digest(refresh_token: str) -> str:
+    return hashlib.sha256(refresh_token.encode()).hexdigest()
 
 
 def _forget(response: Response, config: Config) -> None:
