@@ -174,6 +174,16 @@ function Invited({ appointments }: { appointments: Appointment[] }) {
   );
 }
 
+/** Chair first; Quận 2 before Quận 10; the stays of one party in the order of time. */
+function byRoleAndName(a: AttendanceRecord, b: AttendanceRecord): number {
+  const rank = ({ role }: AttendanceRecord) => (role ? ROLE_ORDER.indexOf(role) : ROLE_ORDER.length);
+  return (
+    rank(a) - rank(b) ||
+    a.party.name.localeCompare(b.party.name, "vi", { numeric: true }) ||
+    (a.join_time ?? "").localeCompare(b.join_time ?? "")
+  );
+}
+
 function Attendance({ meeting }: { meeting: Meeting }) {
   const { t } = useTranslation();
   const attendance = useQuery({
@@ -189,16 +199,22 @@ function Attendance({ meeting }: { meeting: Meeting }) {
     ) : (
       <Badge tone="ok">{t("meeting.present")}</Badge>
     );
+  const records = attendance.data ?? [];
+  const parties = (some: AttendanceRecord[]) => new Set(some.map(({ party }) => party.id)).size;
+  const came = records.filter((each) => !each.absent && !(meeting.status === "running" && each.leave_time));
   return (
     <section className="panel">
       <h2>{t("meeting.attendance")}</h2>
+      {records.length > 0 && (
+        <p className="sub">{t("roster.counts", { present: parties(came), invited: parties(records) })}</p>
+      )}
       {attendance.error && !attendance.data && <ProblemBox error={attendance.error} />}
       {attendance.data?.length === 0 && <Empty>{t("meeting.attendance_none")}</Empty>}
-      {attendance.data && attendance.data.length > 0 && (
+      {records.length > 0 && (
         // A table wider than a phone scrolls by itself, by key as well.
         // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
         <div className="scroll-x" tabIndex={0} role="region" aria-label={t("meeting.attendance")}>
-          <table>
+          <table className="roll">
             <thead>
               <tr>
                 <th scope="col">{t("meeting.party")}</th>
@@ -209,7 +225,7 @@ function Attendance({ meeting }: { meeting: Meeting }) {
               </tr>
             </thead>
             <tbody>
-              {attendance.data.map((record, index) => (
+              {[...records].sort(byRoleAndName).map((record, index) => (
                 <tr key={`${record.party.id}-${record.join_time ?? index}`}>
                   <th scope="row">
                     {record.party.name}
