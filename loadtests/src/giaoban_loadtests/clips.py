@@ -2,7 +2,8 @@
 """Owns clips: short pictures and sounds, encoded once by ffmpeg and kept in the cache, looped by the publishers.
 
 A clip shows a name large on a coloured ground with a dot that moves, and sounds a quiet tone of its own that
-pauses, so that talking starts and stops. VP8 320x180 at 12.5 frames/s, Opus mono in packets of 20 ms.
+pauses, so that talking starts and stops. VP8 320x180 at 12.5 frames/s, Opus mono in packets of 20 ms. A layered clip
+is a moving test picture in the three sizes and rates that the web client sends, at 25 frames/s.
 """
 
 import hashlib
@@ -18,13 +19,15 @@ from pathlib import Path
 
 from giaoban_loadtests import rtp
 
-FORMAT = 1  # part of the cache key: raise it when anything below changes what a clip holds
+FORMAT = 2  # part of the cache key: raise it when anything below changes what a clip holds
 WIDTH, HEIGHT = 320, 180
 SECONDS = 4
 VIDEO_INTERVAL = 4  # frames of 20 ms between pictures: 12.5 pictures/s
 KEYFRAME_PICTURES = 25  # a keyframe every two seconds
 VIDEO_BITRATE = 100_000
 AUDIO_BITRATE = 24_000
+LAYERS = ((320, 180, 120_000), (640, 360, 350_000), (1280, 720, 1_200_000))  # width, height, bit/s
+LAYERED_INTERVAL = 2  # frames of 20 ms between pictures: 25 pictures/s
 SPEAKING_SECONDS = 2.5
 SPEAKING_LEVEL, SILENT_LEVEL = 38, 127  # -dBov (RFC 6464); the tone's amplitude below is made to match
 MAX_TEXT_CHARACTERS = 80
@@ -70,18 +73,22 @@ class VideoFrame:
 
 @dataclass(frozen=True)
 class Clip:
-    """A loop: one video frame every `video_interval` * 20 ms, one audio packet and one level (-dBov) every 20 ms."""
+    """A loop: one video frame every `video_interval` * 20 ms, one audio packet and one level (-dBov) every 20 ms.
+
+    `upper` holds the same pictures in larger sizes, for simulcast.
+    """
 
     text: str
     video: tuple[VideoFrame, ...]
     audio: tuple[bytes, ...]
     levels: tuple[int, ...]
     video_interval: int
+    upper: tuple[tuple[VideoFrame, ...], ...] = ()
 
-    def keyframe_after(self, position: int) -> int:
-        """Return the index of the first keyframe at `position` or after it, beginning again at the end."""
-        count = len(self.video)
-        return next(i % count for i in range(position, position + count) if self.video[i % count].key)
+    @property
+    def layers(self) -> tuple[tuple[VideoFrame, ...], ...]:
+        """The simulcast layers, lowest first; one when the clip has no more."""
+        return (self.video, *self.upper)
 
 
 def cache_directory() -> Path:
@@ -111,12 +118,15 @@ def save(clip: Clip, file: Path) -> None:
         {
             "text": clip.text,
             "video_interval": clip.video_interval,
-            "video": [[frame.key, [len(part) for part in frame.fragments]] for frame in clip.video],
+            "layers": [
+                [[frame.key, [len(part) for part in frame.fragments]] for frame in layer]
+                for layer in clip.layers
+            ],
             "audio": [len(packet) for packet in clip.audio],
             "levels": clip.levels,
         }
     ).encode()
-    parts = [part for frame in clip.video for part in frame.fragments]
+    parts = [part for layer in clip.layers for frame in layer for part in frame.fragments]
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=file.parent, prefix=".clip-", delete=False) as out:
         out.write(b"".join([_MAGIC, struct.pack(">I", len(header)), header, *parts, *clip.audio]))
@@ -140,9 +150,48 @@ def load(file: Path) -> Clip:
             raise ClipError(f"{file} is cut short; delete it and it is made again")
         return data[position - length : position]
 
-    video = tuple(VideoFrame(key, tuple(take(n) for n in sizes)) for key, sizes in header["video"])
+    layers = [
+        tuple(VideoFrame(key, tuple(take(n) for n in sizes)) for key, sizes in layer)
+        for layer in header["layers"]
+    ]
     audio = tuple(take(n) for n in header["audio"])
-    return Clip(header["text"], video, audio, tuple(header["levels"]), header["video_interval"])
+    levels, interval = tuple(header["levels"]), header["video_interval"]
+    return Clip(header["text"], layers[0], audio, levels, interval, tuple(layers[1:]))
+
+
+def layered_clip(*, directory: Path | None = None) -> Clip:
+    """Return the clip for simulcast, made by ffmpeg (some seconds) when the cache lacks it; raises ClipError."""
+    shape = repr((FORMAT, LAYERS, LAYERED_INTERVAL, SECONDS, AUDIO_BITRATE))
+    name = f"{hashlib.sha256(shape.encode()).hexdigest()[:32]}.clip"
+    file = (directory or cache_directory()) / name
+    if not file.exists():
+        save(_encode_layers(), file)
+    return load(file)
+
+
+def _encode_layers() -> Clip:
+    rate = 50 / LAYERED_INTERVAL
+    width, height, _ = LAYERS[-1]
+    outputs = "".join(f"[s{i}]" for i in range(len(LAYERS)))
+    graph = [f"testsrc2=s={width}x{height}:r={rate}:d={SECONDS},split={len(LAYERS)}{outputs}"]
+    graph += [f"[s{i}]scale={w}:{h}[v{i}]" for i, (w, h, _) in enumerate(LAYERS)]
+    graph.append(f"{_sound(_TONES[0])}[a]")
+    with tempfile.TemporaryDirectory(prefix="giaoban-clips-") as made:
+        work, arguments = Path(made), list[str]()
+        for i, (_, _, bits) in enumerate(LAYERS):
+            arguments += [
+                "-map",
+                f"[v{i}]",
+                *_vp8(bits, int(2 * rate), speed=8),
+                str(work / f"{i}.ivf"),
+            ]
+        arguments += ["-map", "[a]", *_OPUS, str(work / "a.ogg")]
+        _ffmpeg(";".join(graph), arguments)
+        layers = [_frames((work / f"{i}.ivf").read_bytes()) for i in range(len(LAYERS))]
+        audio = _sounds((work / "a.ogg").read_bytes())
+    if len({len(layer) for layer in layers}) != 1 or not layers[0] or not audio:
+        raise ClipError("ffmpeg made no usable layered clip")
+    return Clip("layers", layers[0], audio, _levels(len(audio)), LAYERED_INTERVAL, tuple(layers[1:]))
 
 
 def _key(text: str) -> str:
@@ -156,36 +205,44 @@ def _encode(texts: Sequence[str]) -> list[Clip]:
     if not FONT.exists():
         raise ClipError(f"the font {FONT} is missing: apt-get install fonts-dejavu-core")
     with tempfile.TemporaryDirectory(prefix="giaoban-clips-") as name:
-        work = Path(name)
-        # -threads 1 each: the outputs of one run already keep the cores busy.
-        command = ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-y"]
-        command += ["-filter_complex", ";".join(_graph(i, text, work) for i, text in enumerate(texts))]
+        work, arguments = Path(name), list[str]()
         for index in range(len(texts)):
-            command += [
-                *("-map", f"[v{index}]", "-c:v", "libvpx", "-threads", "1", "-deadline", "realtime"),
-                *("-cpu-used", "5", "-b:v", str(VIDEO_BITRATE), "-maxrate", str(2 * VIDEO_BITRATE)),
-                *(
-                    "-bufsize",
-                    str(VIDEO_BITRATE),
-                    "-g",
-                    str(KEYFRAME_PICTURES),
-                    "-keyint_min",
-                    str(KEYFRAME_PICTURES),
-                ),
-                *("-auto-alt-ref", "0", "-lag-in-frames", "0", str(work / f"{index}.ivf")),
-                *("-map", f"[a{index}]", "-c:a", "libopus", "-b:a", str(AUDIO_BITRATE), "-ac", "1"),
-                *("-application", "voip", "-frame_duration", "20", str(work / f"{index}.ogg")),
+            arguments += [
+                *("-map", f"[v{index}]", *_vp8(VIDEO_BITRATE, KEYFRAME_PICTURES, speed=5)),
+                str(work / f"{index}.ivf"),
+                *("-map", f"[a{index}]", *_OPUS, str(work / f"{index}.ogg")),
             ]
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-        except FileNotFoundError as error:
-            raise ClipError("ffmpeg is missing: apt-get install ffmpeg") from error
-        if done.returncode != 0:
-            raise ClipError(f"ffmpeg failed: {done.stderr.strip()[-500:]}")
+        _ffmpeg(";".join(_graph(i, text, work) for i, text in enumerate(texts)), arguments)
         return [
             _clip(text, (work / f"{i}.ivf").read_bytes(), (work / f"{i}.ogg").read_bytes())
             for i, text in enumerate(texts)
         ]
+
+
+_OPUS = (
+    *("-c:a", "libopus", "-b:a", str(AUDIO_BITRATE), "-ac", "1"),
+    *("-application", "voip", "-frame_duration", "20"),
+)
+
+
+def _vp8(bits: int, key_pictures: int, *, speed: int) -> list[str]:
+    # -threads 1 each: the outputs of one run already keep the cores busy.
+    return [
+        *("-c:v", "libvpx", "-threads", "1", "-deadline", "realtime", "-cpu-used", str(speed)),
+        *("-b:v", str(bits), "-maxrate", str(2 * bits), "-bufsize", str(bits)),
+        *("-g", str(key_pictures), "-keyint_min", str(key_pictures)),
+        *("-auto-alt-ref", "0", "-lag-in-frames", "0"),
+    ]
+
+
+def _ffmpeg(graph: str, arguments: Sequence[str]) -> None:
+    command = ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "error", "-y", "-filter_complex", graph]
+    try:
+        done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise ClipError("ffmpeg is missing: apt-get install ffmpeg") from error
+    if done.returncode != 0:
+        raise ClipError(f"ffmpeg failed: {done.stderr.strip()[-500:]}")
 
 
 def _graph(index: int, text: str, work: Path) -> str:
@@ -212,20 +269,33 @@ def _graph(index: int, text: str, work: Path) -> str:
         f":x=(w-text_w)*(0.5-0.5*cos(2*PI*t/{SECONDS / 2})):y=h-34"
     )
     tone = _TONES[digest[1] % len(_TONES)]
-    sound = f"aevalsrc=exprs='{_AMPLITUDE:.6f}*sin(2*PI*{tone}*t)*lt(t,{SPEAKING_SECONDS})':s=48000:n=960:d={SECONDS}"
-    return f"{','.join(filters)}[v{index}];{sound}[a{index}]"
+    return f"{','.join(filters)}[v{index}];{_sound(tone)}[a{index}]"
+
+
+def _sound(tone: float) -> str:
+    return f"aevalsrc=exprs='{_AMPLITUDE:.6f}*sin(2*PI*{tone}*t)*lt(t,{SPEAKING_SECONDS})':s=48000:n=960:d={SECONDS}"
 
 
 def _clip(text: str, ivf: bytes, ogg: bytes) -> Clip:
-    video = tuple(
-        VideoFrame(rtp.vp8_frame_is_key(frame), tuple(rtp.vp8_fragments(frame))) for frame in ivf_frames(ivf)
-    )
-    audio = tuple(ogg_packets(ogg))[2 : 2 + SECONDS * 50]  # the first two are OpusHead and OpusTags
+    video, audio = _frames(ivf), _sounds(ogg)
     if not video or not video[0].key or not audio:
         raise ClipError(f"ffmpeg made no usable clip for {text!r}")
+    return Clip(text, video, audio, _levels(len(audio)), VIDEO_INTERVAL)
+
+
+def _frames(ivf: bytes) -> tuple[VideoFrame, ...]:
+    return tuple(
+        VideoFrame(rtp.vp8_frame_is_key(frame), tuple(rtp.vp8_fragments(frame))) for frame in ivf_frames(ivf)
+    )
+
+
+def _sounds(ogg: bytes) -> tuple[bytes, ...]:
+    return tuple(ogg_packets(ogg))[2 : 2 + SECONDS * 50]  # the first two are OpusHead and OpusTags
+
+
+def _levels(packets: int) -> tuple[int, ...]:
     speaking = int(SPEAKING_SECONDS * 50)
-    levels = tuple(SPEAKING_LEVEL if i < speaking else SILENT_LEVEL for i in range(len(audio)))
-    return Clip(text, video, audio, levels, VIDEO_INTERVAL)
+    return tuple(SPEAKING_LEVEL if i < speaking else SILENT_LEVEL for i in range(packets))
 
 
 def ivf_frames(data: bytes) -> Iterable[bytes]:

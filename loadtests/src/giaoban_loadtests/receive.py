@@ -13,6 +13,7 @@ class ReceivedStream:
     __slots__ = (
         "_base",
         "_counted",
+        "_every",
         "_expected_before",
         "_jitter",
         "_key_sequence",
@@ -20,6 +21,7 @@ class ReceivedStream:
         "_request_time",
         "_skipped",
         "_transit",
+        "_until_look",
         "bytes",
         "clock",
         "codec",
@@ -34,11 +36,14 @@ class ReceivedStream:
         "packets",
         "sender_report_time",
         "ssrc",
+        "stamp",
         "undecryptable",
     )
 
-    def __init__(self, ssrc: int, *, mid: str, kind: str, codec: str) -> None:
+    def __init__(self, ssrc: int, *, mid: str, kind: str, codec: str, every: int = 1) -> None:
         self.ssrc = ssrc
+        self._every = every
+        self._until_look = 1
         self.mid = mid
         self.kind = kind
         self.codec = codec
@@ -51,6 +56,7 @@ class ReceivedStream:
         self.keyframes = 0  # whole ones, from their first packet to the marker
         self.first_keyframe_time: float | None = None
         self.opus_frames = 0
+        self.stamp: float | None = None  # send time in the Opus packet looked at last
         self.last_sender_report = 0
         self.sender_report_time = 0.0
         self._base = 0
@@ -75,32 +81,32 @@ class ReceivedStream:
 
     @property
     def jitter(self) -> float:
-        """Interarrival jitter in seconds."""
+        """Interarrival jitter in seconds, of the packets looked at."""
         return self._jitter / 16 / self.clock
 
-    def count(self, packet: bytes, now: float) -> None:
-        """Count one packet of at least 12 bytes by its clear header; `now` in monotonic seconds."""
+    def count(self, packet: bytes) -> bool:
+        """Count one packet of at least 12 bytes by its clear header; return whether to decrypt and `inspect` it.
+
+        One in `every` is looked at, and video until a whole keyframe was seen.
+        """
         self.packets += 1
         self.bytes += len(packet)
         sequence = (packet[2] << 8) | packet[3]
-        if self.highest < 0:
+        step = (sequence - self.highest) & 0xFFFF
+        if step == 1 and self.highest >= 0:
+            self.highest += 1
+        elif self.highest < 0:
             self._base = self.highest = sequence
-        else:
-            step = (sequence - self.highest) & 0xFFFF
-            if step < MAX_DROPOUT:
-                self.highest += step
-            elif step < 0x10000 - MAX_DROPOUT:
-                self._restart(sequence)
+        elif step < MAX_DROPOUT:
+            self.highest += step
+        elif step < 0x10000 - MAX_DROPOUT:
+            self._restart(sequence)
         self._counted += 1
-        transit = int(now * self.clock) - int.from_bytes(packet[4:8], "big")
-        if self._transit is not None:
-            change = abs(((transit - self._transit + 0x80000000) & 0xFFFFFFFF) - 0x80000000)
-            self._jitter += change - ((self._jitter + 8) >> 4)
-        self._transit = transit
-
-    def wants(self, packet: bytes) -> bool:
-        """Tell whether this packet must be decrypted whatever the sampling: until a whole keyframe was seen."""
-        return self.kind == "video" and self.keyframes == 0 and len(packet) > rtp.HEADER_BYTES
+        self._until_look -= 1
+        if self._until_look > 0 and (self.keyframes or self.kind != "video"):
+            return False
+        self._until_look = self._every
+        return True
 
     def needs_keyframe(self, now: float) -> bool:
         """Tell whether to ask for a keyframe now: none was seen, none is coming, none was asked for just now.
@@ -115,11 +121,18 @@ class ReceivedStream:
         return True
 
     def inspect(self, packet: bytes, now: float) -> None:
-        """Look into one decrypted packet."""
+        """Look into one decrypted packet; `now` in seconds on the monotonic clock."""
         self.decrypted += 1
+        # RFC 3550 section 6.4.1 defines the difference for any two packets, not only for neighbours.
+        transit = int(now * self.clock) - int.from_bytes(packet[4:8], "big")
+        if self._transit is not None:
+            change = abs(((transit - self._transit + 0x80000000) & 0xFFFFFFFF) - 0x80000000)
+            self._jitter += change - ((self._jitter + 8) >> 4)
+        self._transit = transit
         payload = rtp.payload_of(packet)
         if self.kind == "audio":
             self.opus_frames += rtp.opus_frame_count(payload)
+            self.stamp = rtp.opus_stamp(payload)
         elif self.codec == "vp8":
             self._inspect_vp8(packet, payload, now)
 

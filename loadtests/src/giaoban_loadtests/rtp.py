@@ -13,6 +13,8 @@ VIDEO_CLOCK = 90_000
 AUDIO_CLOCK = 48_000
 MAX_PAYLOAD_BYTES = 1_100  # leaves room for headers, extensions and the SRTP tag below 1,200 bytes
 PICTURE_ID_MASK = 0x7FFF
+HEADER = struct.Struct(">BBHII")  # V, P, X and CC; M and PT; sequence number; timestamp; SSRC
+STAMP = struct.Struct(">d")  # seconds on the sender's monotonic clock
 _EXTENSION_PROFILE = 0xBEDE  # one-byte headers, RFC 8285 section 4.2
 _NTP_EPOCH = 2_208_988_800  # seconds from 1900 to 1970
 
@@ -52,15 +54,6 @@ class Feedback:
 
 
 # --- RTP ---------------------------------------------------------------------------------------------------
-
-
-def rtp_header(
-    payload_type: int, sequence: int, timestamp: int, ssrc: int, *, marker: bool, extension: bool
-) -> bytes:
-    """Return the fixed header of 12 bytes; the extension block, if any, follows it."""
-    return struct.pack(
-        ">BBHII", 0x90 if extension else 0x80, payload_type | (marker << 7), sequence, timestamp, ssrc
-    )
 
 
 def extension_block(elements: list[tuple[int, bytes]]) -> bytes:
@@ -154,12 +147,25 @@ def opus_frame_count(packet: bytes) -> int:
     return 2 if code == 2 or len(packet) % 2 else 0
 
 
+def opus_before_stamp(packet: bytes) -> bytes:
+    """Return an Opus packet of one frame as one with padding of STAMP's size (RFC 6716 section 3.2.5), without that.
+
+    Decoders skip padding, so whoever sends the result plus a stamp sends the same sound.
+    """
+    if not packet or packet[0] & 3:
+        raise ValueError("only an Opus packet with one frame (code 0) can be stamped")
+    return bytes([packet[0] | 3, 0x41, STAMP.size]) + packet[1:]
+
+
+def opus_stamp(payload: bytes) -> float | None:
+    """Return the send time in a stamped Opus packet, None when there is none."""
+    if len(payload) < 3 + STAMP.size or payload[0] & 3 != 3 or payload[1] != 0x41 or payload[2] != STAMP.size:
+        return None
+    (seconds,) = STAMP.unpack_from(payload, len(payload) - STAMP.size)
+    return float(seconds)
+
+
 # --- RTCP --------------------------------------------------------------------------------------------------
-
-
-def is_rtcp(datagram: bytes) -> bool:
-    """Tell RTCP from RTP on the shared port (RFC 5761 section 4)."""
-    return len(datagram) > 1 and 192 <= datagram[1] <= 223
 
 
 def ntp_time(unix: float) -> tuple[int, int]:

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from giaoban_loadtests.dtls import Fingerprint, Role
 
 AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+RID = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
 MID = "urn:ietf:params:rtp-hdrext:sdes:mid"
 AUDIO_LEVEL_ID = 1
 MID_ID = 4
+RID_ID = 10
 OPUS_PAYLOAD_TYPE = 111
 VP8_PAYLOAD_TYPE = 96
 MAX_SDP_BYTES = 256 * 1024
@@ -69,13 +71,23 @@ class Local:
 
 @dataclass(frozen=True)
 class PublishedTracks:
-    """What a publisher offers: one Opus and one VP8 track with their sources; mids `0` and `1`."""
+    """What a publisher offers: one Opus and one VP8 track with their sources; mids `0` and `1`.
+
+    `upper` are the RIDs and sources of the larger simulcast layers, smallest first; `rid` is the smallest's.
+    """
 
     audio_ssrc: int
     video_ssrc: int
     cname: str
     audio_mid: str = "0"
     video_mid: str = "1"
+    rid: str | None = None
+    upper: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def video_layers(self) -> tuple[tuple[str | None, int], ...]:
+        """RID (none without simulcast) and source of every video stream, smallest picture first."""
+        return ((self.rid, self.video_ssrc), *self.upper)
 
 
 def publish_offer(local: Local, tracks: PublishedTracks, *, version: int = 1) -> str:
@@ -89,6 +101,11 @@ def publish_offer(local: Local, tracks: PublishedTracks, *, version: int = 1) ->
         f"a=rtpmap:{VP8_PAYLOAD_TYPE} VP8/90000",
         *(f"a=rtcp-fb:{VP8_PAYLOAD_TYPE} {kind}" for kind in ("ccm fir", "nack", "nack pli", "goog-remb")),
     ]
+    rids = [rid for rid, _ in reversed(tracks.video_layers) if rid is not None]
+    if rids:
+        # As browsers write it: the best layer first, and no a=ssrc, which the RIDs replace (RFC 8853, RFC 8851).
+        video += [f"a=extmap:{RID_ID} {RID}", *(f"a=rid:{rid} send" for rid in rids)]
+        video.append(f"a=simulcast:send {';'.join(rids)}")
     lines = _preamble(version, [tracks.audio_mid, tracks.video_mid])
     for kind, payload_type, mid, ssrc, specific in (
         ("audio", OPUS_PAYLOAD_TYPE, tracks.audio_mid, tracks.audio_ssrc, audio),
@@ -104,9 +121,10 @@ def publish_offer(local: Local, tracks: PublishedTracks, *, version: int = 1) ->
             *_transport(local, "actpass"),
             f"a=extmap:{MID_ID} {MID}",
             *specific,
-            f"a=ssrc:{ssrc} cname:{tracks.cname}",
-            f"a=ssrc:{ssrc} msid:{tracks.cname} {tracks.cname}-{kind}",
         ]
+        if kind == "audio" or not rids:
+            lines.append(f"a=ssrc:{ssrc} cname:{tracks.cname}")
+            lines.append(f"a=ssrc:{ssrc} msid:{tracks.cname} {tracks.cname}-{kind}")
     return _join(lines)
 
 

@@ -77,9 +77,7 @@ async def test_a_forged_packet_of_a_known_source_is_not_decrypted(
         while len(receiver.stats().streams) < 2:
             await asyncio.sleep(0.02)
     (audio,) = receiver.streams_of("0")
-    forged = rtp.rtp_header(
-        111, audio.highest & 0xFFFF, 0, sender.published.audio_ssrc, marker=False, extension=False
-    )
+    forged = rtp.HEADER.pack(0x80, 111, audio.highest & 0xFFFF, 0, sender.published.audio_ssrc)
     frames = audio.opus_frames
     receiver._on_datagram(forged + bytes(60), None, 1.0)
     assert (audio.undecryptable, audio.opus_frames) == (1, frames)

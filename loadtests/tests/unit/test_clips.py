@@ -41,11 +41,6 @@ def test_a_damaged_file_is_named(tmp_path: Path, damage: str) -> None:
         load(file)
 
 
-def test_the_next_keyframe_is_found_around_the_end() -> None:
-    """From any position the next keyframe is given, beginning again at the end."""
-    assert [CLIP.keyframe_after(i) for i in range(3)] == [0, 2, 2]
-
-
 @pytest.mark.parametrize("text", ["", " ", "a\nb", "x" * 81])
 def test_names_that_cannot_be_shown_are_refused(tmp_path: Path, text: str) -> None:
     """Empty, unprintable and overlong names are refused before ffmpeg is asked."""

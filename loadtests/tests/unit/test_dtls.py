@@ -63,7 +63,7 @@ def test_srtp_protects_with_every_profile(profile: str) -> None:
     key, salt = SRTP_PROFILES[profile]
     one, two = bytes(range(key + salt)), bytes(range(1, key + salt + 1))
     near, far = srtp_pair(SrtpKeys(profile, one, two)), srtp_pair(SrtpKeys(profile, two, one))
-    packet = rtp.rtp_header(111, 1, 2, 3, marker=False, extension=False) + b"voice"
+    packet = rtp.HEADER.pack(0x80, 111, 1, 2, 3) + b"voice"
     protected = near.outbound.protect(packet)
     assert b"voice" not in protected
     with pytest.raises(SrtpError):
