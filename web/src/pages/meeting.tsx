@@ -226,7 +226,10 @@ function Attendance({ meeting }: { meeting: Meeting }) {
             </thead>
             <tbody>
               {[...records].sort(byRoleAndName).map((record, index) => (
-                <tr key={`${record.party.id}-${record.join_time ?? index}`}>
+                <tr
+                  key={`${record.party.id}-${record.join_time ?? index}`}
+                  className={record.absent ? "is-absent" : ""}
+                >
                   <th scope="row">
                     {record.party.name}
                     {record.party.unit_name && <small>{record.party.unit_name}</small>}

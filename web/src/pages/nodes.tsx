@@ -25,7 +25,7 @@ export function NodesPage() {
         // A table wider than a phone scrolls by itself, by key as well.
         // eslint-disable-next-line jsx-a11y/no-noninteractive-tabindex
         <div className="panel scroll-x" tabIndex={0} role="region" aria-label={t("node.title")}>
-          <table>
+          <table className="labelled">
             <thead>
               <tr>
                 <th scope="col">{t("node.id")}</th>
@@ -40,13 +40,19 @@ export function NodesPage() {
               {nodes.data.map((node) => (
                 <tr key={node.id}>
                   <th scope="row">{node.id}</th>
-                  <td>
+                  <td data-label={t("node.state")}>
                     <Badge tone={HEALTH_TONE[node.health]}>{t(`node.health.${node.health}`)}</Badge>
                   </td>
-                  <td className="number">{node.sessions}</td>
-                  <td className="number">{node.peer_connections}</td>
-                  <td>{node.janus_version}</td>
-                  <td className="number">{formatDateTime(node.observe_time, browserZone())}</td>
+                  <td className="number" data-label={t("node.sessions")}>
+                    {node.sessions}
+                  </td>
+                  <td className="number" data-label={t("node.peer_connections")}>
+                    {node.peer_connections}
+                  </td>
+                  <td data-label={t("node.version")}>{node.janus_version}</td>
+                  <td className="number" data-label={t("node.observed")}>
+                    {formatDateTime(node.observe_time, browserZone())}
+                  </td>
                 </tr>
               ))}
             </tbody>

@@ -40,7 +40,7 @@ export function Stage() {
   const cameraVisible = camera !== null && shown && !shown.camera_off;
   return (
     <section className="stage" aria-label={t("room.stage")}>
-      <div className="stage-box" ref={box} data-testid="stage">
+      <div className={`stage-box ${sharer ? "has-screen" : ""}`} ref={box} data-testid="stage">
         {screenOf && screen ? (
           <>
             <Video track={screen} />
@@ -74,7 +74,7 @@ export function Stage() {
         {sharer && (
           <p className="stage-share">
             <MonitorUp size={16} aria-hidden="true" />
-            {t("room.stage_screen", { name: sharer.party.name })}
+            <span>{t("room.stage_screen", { name: sharer.party.name })}</span>
           </p>
         )}
       </div>
