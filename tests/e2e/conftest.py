@@ -4,12 +4,14 @@
 import asyncio
 import re
 import shutil
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from pathlib import Path
 
 import pytest
 from giaoban_dev.infra.paths import PROJECT_ROOT
+from giaoban_dev.testing import CLIENT_ADDRESS
 from playwright.async_api import Browser, ConsoleMessage, Response, async_playwright, expect
 
 from .house import URL, Collector, House
@@ -24,6 +26,14 @@ ARGUMENTS = (
     "--autoplay-policy=no-user-gesture-required",
     "--auto-select-desktop-capture-source=Entire screen",
 )
+FIREFOX = "/usr/bin/firefox-esr"
+PREFERENCES: dict[str, str | float | bool] = {
+    "media.navigator.streams.fake": True,
+    "media.navigator.permission.disabled": True,
+    "media.autoplay.default": 0,  # 0: allowed
+    "network.manage-offline-status": False,
+    "media.peerconnection.ice.obfuscate_host_addresses": False,  # names need multicast DNS
+}
 RESULTS = PROJECT_ROOT / "test-results" / "e2e"
 LOG_TAIL_LINES = 60
 STORY_SECONDS = 150  # each step has a limit of its own; this one only ends what hangs
@@ -74,13 +84,30 @@ async def browser() -> AsyncIterator[Browser]:
         await chromium.close()
 
 
+@pytest.fixture(scope="session")
+async def firefox(private_network: None) -> AsyncIterator[Browser]:
+    """Firefox as distributions ship it, driven by WebDriver BiDi, with a camera and a microphone of its own making."""
+    if not Path(FIREFOX).exists():
+        pytest.fail(f"{FIREFOX} is missing: run bin/setup --test", pytrace=False)
+    # Firefox takes its address from the default route, and fails ICE at once where there is none.
+    subprocess.run(["ip", "route", "add", "default", "dev", "gb-media", "src", CLIENT_ADDRESS], check=True)
+    async with async_playwright() as playwright:
+        browser = await playwright.firefox.launch(
+            channel="moz-firefox", executable_path=FIREFOX, firefox_user_prefs=PREFERENCES
+        )
+        yield browser
+        await browser.close()
+    subprocess.run(["ip", "route", "delete", "default"], check=True)
+
+
 def _introducer(browser: Browser, house: House, people: list[Person]) -> NewPerson:
     async def introduce(
         username: str | None = None, organisation: str = "tphcm", *, width: int = 1440, height: int = 900
     ) -> Person:
+        chromium = browser.browser_type.name == "chromium"
         context = await browser.new_context(
             viewport={"width": width, "height": height},
-            permissions=["camera", "microphone"],
+            permissions=["camera", "microphone"] if chromium else [],  # Firefox has a preference for them
             locale="vi-VN",
             timezone_id="Asia/Ho_Chi_Minh",
             base_url=URL,
@@ -127,8 +154,7 @@ async def new_person(
     browser: Browser, house: House, request: pytest.FixtureRequest
 ) -> AsyncIterator[NewPerson]:
     """`await new_person("chutich")` gives a person of their own at a fresh browser, signed in."""
-    people: list[Person] = []
-    request.node.stash[_PEOPLE] = people
+    people = _people_of(request.node)
     yield _introducer(browser, house, people)
     await _part(house, people)
 
@@ -138,14 +164,30 @@ async def new_guest(
     browser: Browser, house: House, request: pytest.FixtureRequest
 ) -> AsyncIterator[NewPerson]:
     """Like `new_person`, for people who stay through the stories of one file."""
-    people: list[Person] = []
-    request.node.stash[_PEOPLE] = people
+    people = _people_of(request.node)
     yield _introducer(browser, house, people)
     await _part(house, people)
 
 
-_PEOPLE = pytest.StashKey[list[Person]]()
+@pytest.fixture(scope="module")
+async def new_firefox_guest(
+    firefox: Browser, house: House, request: pytest.FixtureRequest
+) -> AsyncIterator[NewPerson]:
+    """Like `new_guest`, at Firefox."""
+    people = _people_of(request.node)
+    yield _introducer(firefox, house, people)
+    await _part(house, people)
+
+
+_PEOPLE = pytest.StashKey[list[list[Person]]]()
 _FAILED = pytest.StashKey[bool]()
+
+
+def _people_of(node: pytest.Item | pytest.Collector) -> list[Person]:
+    """A list for the people of one fixture, which `evidence` finds."""
+    people: list[Person] = []
+    node.stash.setdefault(_PEOPLE, []).append(people)
+    return people
 
 
 @pytest.hookimpl(wrapper=True)
@@ -171,8 +213,8 @@ async def evidence(
         return
     directory = RESULTS / re.sub(r"[^\w-]+", "-", request.node.nodeid.rpartition("/")[2])
     directory.mkdir(parents=True, exist_ok=True)
-    everybody = [*request.node.stash.get(_PEOPLE, []), *request.node.parent.stash.get(_PEOPLE, [])]
-    for number, person in enumerate(everybody):
+    groups = [*request.node.stash.get(_PEOPLE, []), *request.node.parent.stash.get(_PEOPLE, [])]
+    for number, person in enumerate(person for people in groups for person in people):
         if not person.page.is_closed():
             await person.page.screenshot(path=directory / f"{number}.png")
             outline = await person.page.locator("body").aria_snapshot()
