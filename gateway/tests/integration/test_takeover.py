@@ -63,8 +63,29 @@ async def test_a_request_that_was_under_way_is_answered(house: Any) -> None:
     assert (reply["id"], reply["error"]["reason"]) == ("9", "MEDIA_LOST")
 
 
-async def test_without_any_media_requests_are_answered_and_the_client_kept(house: Any) -> None:
-    """While no media answers, commands are refused at once and the connection stays."""
+async def test_a_command_given_while_media_is_taken_over_is_carried_out_after_it(house: Any) -> None:
+    """Nobody has to press a button twice because a replica died just then."""
+    await house.put_person()
+    client, _ = await house.come()
+    away = Unavailable("Chưa sẵn sàng.")
+    _, at, other = await _home(house)
+    house.medias[other].refuse = away
+    await house.stop_media[at]()
+    await asyncio.sleep(0.3)
+    await client.send(type="command", id="7", act="raise_hand")
+    assert await client.quiet()
+    house.medias[other].refuse = None
+    reply = await client.receive()
+    assert (reply["id"], reply["error"]) == ("7", None)
+
+
+async def test_without_any_media_requests_are_answered_and_the_client_kept(
+    house: Any, monkeypatch: Any
+) -> None:
+    """While no media answers for longer than a command may wait, it is refused, and the connection stays."""
+    from giaoban_gateway.live import link
+
+    monkeypatch.setattr(link, "HELD_SECONDS", 0.3)
     await house.put_person()
     client, _ = await house.come()
     for stop in house.stop_media:

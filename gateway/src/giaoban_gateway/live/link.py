@@ -28,6 +28,9 @@ STABLE_SECONDS = 5.0
 MAX_REQUESTS = 256
 """Messages of a client that wait for media; it sends at most 20 a second."""
 
+HELD_SECONDS = 5.0
+"""How long a request that came while media is taken over waits for the new stream before it is refused."""
+
 Requests = asyncio.Queue[pb.ConnectRequest | None]
 
 _AGAIN = {ErrorKind.UNAVAILABLE, ErrorKind.DEADLINE, ErrorKind.INTERNAL}
@@ -45,6 +48,7 @@ class MediaLink:
         self._send = send
         self._requests: Requests | None = None
         self._pending: set[str] = set()
+        self._held: dict[str, pb.ConnectRequest] = {}
         self._left = False
         self.joined: asyncio.Future[pb.Joined] = asyncio.get_running_loop().create_future()
         self.joined.add_done_callback(lambda done: done.cancelled() or done.exception())
@@ -80,6 +84,7 @@ class MediaLink:
                 self.joined.set_exception(error)
             raise
         finally:
+            self._held.clear()
             self._break()
 
     async def _try_stream(self) -> GiaobanError | None:
@@ -100,9 +105,12 @@ class MediaLink:
             self._join.view.CopyFrom(message.view)
         if kind == "leave":
             self._left = True
+        if self._requests is None:
+            self._hold(message, request_id)
+            return
         if request_id:
             self._pending.add(request_id)
-        if self._requests is None or self._requests.full():
+        if self._requests.full():
             self._fail(request_id)
         else:
             self._requests.put_nowait(message)
@@ -131,6 +139,9 @@ class MediaLink:
             self.joined.set_result(joined)
         elif not joined.resumed:
             self._send({"type": "rejoin", "reason": "the media session could not be taken over"})
+        held, self._held = self._held, {}
+        for request_id, message in held.items():
+            self.request(message, request_id)
 
     def _on_message(self, message: pb.ConnectResponse) -> None:
         match message.WhichOneof("message"):
@@ -161,6 +172,18 @@ class MediaLink:
     def _break(self) -> None:
         self._requests = None
         for request_id in list(self._pending):
+            self._fail(request_id)
+
+    def _hold(self, message: pb.ConnectRequest, request_id: str) -> None:
+        # Only what wants a reply: an answer or a candidate of the old stream means nothing to the new one.
+        if request_id and len(self._held) < MAX_REQUESTS:
+            self._held[request_id] = message
+            asyncio.get_running_loop().call_later(HELD_SECONDS, self._expire, request_id)
+        else:
+            self._fail(request_id)
+
+    def _expire(self, request_id: str) -> None:
+        if self._held.pop(request_id, None) is not None:
             self._fail(request_id)
 
     def _fail(self, request_id: str) -> None:
