@@ -82,9 +82,11 @@ class Scheduling(SchedulingServiceServicer):
     script: dict[str, Any] = field(default_factory=dict)
     asked: list[Any] = field(default_factory=list)
     admissions: int = 0
+    checks: int = 0
 
     async def RequestAdmission(self, request: Any, context: Any) -> scheduling.RequestAdmissionResponse:
-        self.admissions += 1
+        self.admissions += not request.validate_only
+        self.checks += request.validate_only
         found = self.script.get("admission", scheduling_pb2.APPOINTMENT_ROLE_DELEGATE)
         if callable(found):
             found = found()

@@ -10,7 +10,10 @@ from giaoban.identity.v1 import identity_pb2
 from giaoban.media.v1 import media_pb2
 from giaoban.media.v1 import media_service_pb2 as pb
 from giaoban.scheduling.v1 import scheduling_pb2
+from giaoban_gateway.problems import STATUS
 from giaoban_kit.errors import Conflict, Forbidden, NotFound, Precondition, Unavailable
+
+from .test_rest import problem
 
 ME, OTHER = "P" * 26, "Q" * 26
 CHAIR, PRESS = scheduling_pb2.APPOINTMENT_ROLE_CHAIR, scheduling_pb2.APPOINTMENT_ROLE_PRESS
@@ -203,12 +206,17 @@ async def test_waiting_ends_with_the_decision(house: Any) -> None:
     ],
 )
 async def test_no_admission_ends_with_its_code(house: Any, kind: Any, reason: str, code: str) -> None:
-    """What scheduling refuses ends the connection with the code of the reason."""
+    """What scheduling refuses gets no ticket; what it refuses since ends the connection with the code of the reason."""
+    ticket = await house.ticket()
     error = kind("Không được.")
     error.reason = reason
     house.scheduling.script["admission"] = error
+    path = f"/v1/meetings/{house.meeting_id}/connect-tickets"
+    problem(await house.web.post(path, headers=house.bearer()), STATUS[kind.kind], reason)
+    assert house.scheduling.checks >= 2
+    assert not house.scheduling.admissions
     socket = await house.open()
-    await socket.send(type="join", ticket=await house.ticket())
+    await socket.send(type="join", ticket=ticket)
     assert await socket.ended() == code
     await house.nothing_left()
 

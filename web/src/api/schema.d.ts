@@ -329,7 +329,7 @@ export interface paths {
         put?: never;
         /**
          * Create Connect Ticket
-         * @description A ticket that opens the meeting's WebSocket once, within 30 seconds.
+         * @description A ticket that opens the meeting's WebSocket once, within 30 seconds; refused if the join would be.
          */
         post: operations["create_connect_ticket"];
         delete?: never;

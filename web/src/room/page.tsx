@@ -171,6 +171,16 @@ function Out({ code, meeting, onAgain }: { code: EndCode | null; meeting: Meetin
   );
 }
 
+const REFUSALS: Readonly<Record<string, EndCode>> = {
+  MEETING_NOT_FOUND: "meeting_not_found",
+  MEETING_NOT_OPEN: "meeting_not_open",
+  MEETING_ENDED: "meeting_ended",
+  MEETING_CANCELLED: "meeting_ended",
+  ADMISSION_REFUSED: "refused",
+  PARTICIPANT_LIMIT_REACHED: "participant_limit",
+  WAITING_LIMIT_REACHED: "participant_limit",
+};
+
 /** A ticket; a refusal that asking again would not change becomes the end of the stay. */
 async function ticketFor(meetingId: string): Promise<string> {
   try {
@@ -179,10 +189,8 @@ async function ticketFor(meetingId: string): Promise<string> {
     return ticket;
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    if (error.status === 404) throw new TicketRefused("meeting_not_found", error.message);
-    if (error.status === 403) throw new TicketRefused("refused", error.message);
-    if (error.status === 409) throw new TicketRefused("meeting_not_open", error.message);
-    throw error;
+    const code = REFUSALS[error.problem.reason];
+    throw code ? new TicketRefused(code, error.message) : error;
   }
 }
 

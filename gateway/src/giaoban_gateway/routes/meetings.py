@@ -148,7 +148,10 @@ async def refuse(meeting_id: PathId, admission_id: PathId, uses: UsesServices, _
 
 @router.post("/{meeting_id}/connect-tickets", status_code=201)
 async def create_connect_ticket(meeting_id: PathId, uses: UsesServices, caller: IsCaller) -> ConnectTicket:
-    """A ticket that opens the meeting's WebSocket once, within 30 seconds."""
+    """A ticket that opens the meeting's WebSocket once, within 30 seconds; refused if the join would be."""
+    await uses.scheduling.RequestAdmission(
+        pb.RequestAdmissionRequest(meeting_id=meeting_id, validate_only=True)
+    )
     ticket, expires_at = await uses.tickets.issue(
         CONNECT, meeting_id, caller.principal, caller.token, CONNECT_LIFETIME
     )

@@ -79,19 +79,14 @@ class Entry:
         Errors: MEETING_NOT_FOUND, MEETING_NOT_OPEN, MEETING_ENDED, MEETING_CANCELLED, ADMISSION_REFUSED,
         PARTICIPANT_LIMIT_REACHED, WAITING_LIMIT_REACHED.
         """
-        party = (await self._directory.parties([caller.ref])).get(caller.ref)
-        if party is None:
-            raise MeetingNotFound
+        party = await self._party(caller)
         async with self._begin() as records:
-            meeting = await records.meetings.get(caller.organisation_id, meeting_id, lock=True)
-            if meeting is None:
-                raise MeetingNotFound
+            meeting = await _found(records, caller.organisation_id, meeting_id, lock=True)
             previous = await records.admissions.of(meeting.id, party.ref)
             role = meeting.role_of(party.ref, party.unit_id)
             outcome = decide_admission(await self._facts(records, caller, meeting, role, previous))
             ADMISSIONS.labels(outcome.value).inc()
-            if outcome not in {Outcome.ADMITTED, Outcome.WAITING}:
-                raise self._refusal(outcome, meeting)
+            self._raise_unless_let_in(outcome, meeting)
             admission = self._admission(meeting, party, role, previous, AdmissionState(outcome.value))
             if admission != previous:
                 await records.admissions.put(admission)
@@ -100,6 +95,19 @@ class Entry:
                     await records.news.admission_requested(admission)
                 return Answer(admission, replace(meeting, description="", appointments=()), "")
         return Answer(admission, meeting, self._grants.sign(meeting, admission))
+
+    async def check(self, caller: Caller, meeting_id: str) -> None:
+        """What `request` would decide now, without a trace: nobody waits, and no place is taken.
+
+        Errors: those of `request`.
+        """
+        party = await self._party(caller)
+        async with self._begin() as records:
+            meeting = await _found(records, caller.organisation_id, meeting_id)
+            previous = await records.admissions.of(meeting.id, party.ref)
+            role = meeting.role_of(party.ref, party.unit_id)
+            facts = await self._facts(records, caller, meeting, role, previous)
+        self._raise_unless_let_in(decide_admission(facts), meeting)
 
     async def waiting(
         self, caller: Caller, meeting_id: str, state: AdmissionState | None
@@ -158,7 +166,7 @@ class Entry:
         async with self._begin() as records:
             if not await records.first_time(event_id):
                 return
-            meeting = await _heard_of(records, organisation_id, stay.meeting_id)
+            meeting = await _found(records, organisation_id, stay.meeting_id, lock=True)
             known = await records.presences.get(meeting.id, stay.id) or stay
             known = known.joined(party, role, at)
             if meeting.actual_end is not None and known.left_at is None:
@@ -173,9 +181,15 @@ class Entry:
         async with self._begin() as records:
             if not await records.first_time(event_id):
                 return
-            meeting = await _heard_of(records, organisation_id, stay.meeting_id)
+            meeting = await _found(records, organisation_id, stay.meeting_id, lock=True)
             known = await records.presences.get(meeting.id, stay.id) or stay
             await records.presences.put(known.left(at))
+
+    async def _party(self, caller: Caller) -> Party:
+        party = (await self._directory.parties([caller.ref])).get(caller.ref)
+        if party is None:
+            raise MeetingNotFound
+        return party
 
     async def _facts(
         self,
@@ -220,7 +234,9 @@ class Entry:
         )
         return replace(base, party=party, role=role or ROLE_WITHOUT_APPOINTMENT, state=state)
 
-    def _refusal(self, outcome: Outcome, meeting: Meeting) -> GiaobanError:
+    def _raise_unless_let_in(self, outcome: Outcome, meeting: Meeting) -> None:
+        if outcome in {Outcome.ADMITTED, Outcome.WAITING}:
+            return
         refusals: dict[Outcome, Callable[[], GiaobanError]] = {
             Outcome.NOT_FOUND: MeetingNotFound,
             Outcome.NOT_OPEN: lambda: MeetingNotOpen(meeting.start - OPENS_BEFORE),
@@ -230,11 +246,12 @@ class Entry:
             Outcome.PARTICIPANTS_FULL: lambda: ParticipantLimitReached(self._participant_limit),
             Outcome.WAITING_FULL: lambda: WaitingLimitReached(WAITING_LIMIT),
         }
-        return refusals[outcome]()
+        refusal = refusals[outcome]()
+        raise refusal
 
 
-async def _heard_of(records: Records, organisation_id: str, meeting_id: str) -> Meeting:
-    meeting = await records.meetings.get(organisation_id, meeting_id, lock=True)
+async def _found(records: Records, organisation_id: str, meeting_id: str, *, lock: bool = False) -> Meeting:
+    meeting = await records.meetings.get(organisation_id, meeting_id, lock=lock)
     if meeting is None:
         raise MeetingNotFound
     return meeting

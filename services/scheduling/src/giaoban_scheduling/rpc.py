@@ -88,7 +88,11 @@ class SchedulingServicer(SchedulingServiceServicer):
     async def RequestAdmission(
         self, request: calls.RequestAdmissionRequest, context: Context
     ) -> calls.RequestAdmissionResponse:
-        answer = await self._entry.request(_caller(), _meeting_id(request.meeting_id))
+        caller, meeting_id = _caller(), _meeting_id(request.meeting_id)
+        if request.validate_only:
+            await self._entry.check(caller, meeting_id)
+            return calls.RequestAdmissionResponse()
+        answer = await self._entry.request(caller, meeting_id)
         my_role = answer.admission.role if answer.grant else None
         return calls.RequestAdmissionResponse(
             admission=convert.admission_to_proto(answer.admission),

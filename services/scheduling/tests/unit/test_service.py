@@ -271,6 +271,48 @@ async def test_the_waiting_are_limited(house: House) -> None:
     assert house.told().count("admission_requested") == 100
 
 
+async def test_a_check_decides_as_the_request_does_and_leaves_no_trace(house: House) -> None:
+    """In every state of a meeting both refuse with the same error, or neither; a check makes nobody wait."""
+    meeting, chair, guest = await house.call(), house.by(house.chair), house.by(house.guest)
+
+    async def both_refuse(reason: str, caller: Caller, meeting_id: str = meeting.id) -> None:
+        checked = await refused(reason, house.entry.check(caller, meeting_id))
+        asked = await refused(reason, house.entry.request(caller, meeting_id))
+        assert (checked.kind, checked.detail, checked.metadata) == (asked.kind, asked.detail, asked.metadata)
+
+    for caller in (chair, guest):
+        await house.entry.check(caller, meeting.id)
+    assert not house.begin.state.admissions
+    assert house.told() == ["scheduled"]
+    await both_refuse("MEETING_NOT_FOUND", chair, new_id())
+    await both_refuse("MEETING_NOT_FOUND", house.by(house.chair, organisation=new_id()))
+    alone = (Wish(house.chair.ref, Role.CHAIR),)
+    house.directory.convenes = {house.unit.ref.id}
+    early = await house.call(start=house.clock.now() + 9 * HOUR, appointments=alone)
+    await both_refuse("MEETING_NOT_OPEN", chair, early.id)
+    await house.scheduling.cancel(chair, early.id, "1", "")
+    await both_refuse("MEETING_CANCELLED", chair, early.id)
+    waiting = (await house.entry.request(guest, meeting.id)).admission
+    await house.entry.check(guest, meeting.id)
+    await house.entry.decide(chair, meeting.id, waiting.id, admit=False)
+    await both_refuse("ADMISSION_REFUSED", guest)
+    for party in (house.chair, house.secretary, house.site):
+        await house.entry.request(house.by(party), meeting.id)
+    await both_refuse("PARTICIPANT_LIMIT_REACHED", house.by(house.delegate))
+    await house.entry.check(chair, meeting.id)
+    crowd = [house.party(f"Khách {n}") for n in range(101)]
+    for party in crowd[:100]:
+        await house.entry.request(house.by(party), meeting.id)
+    await both_refuse("WAITING_LIMIT_REACHED", house.by(crowd[100]))
+    house.clock.advance(14 * HOUR)
+    await both_refuse("MEETING_ENDED", chair)
+    house.directory.convenes = {house.unit.ref.id}
+    other = await house.call(start=house.clock.now(), appointments=alone)
+    await house.run(other)
+    await house.scheduling.end(chair, other.id)
+    await both_refuse("MEETING_ENDED", chair, other.id)
+
+
 async def test_an_appointment_made_and_taken_away(house: House) -> None:
     """Who is appointed while waiting, or refused, comes in; who loses the appointment waits again, the same participant."""
     meeting, chair = await house.call(), house.by(house.chair)
