@@ -115,3 +115,28 @@ async def test_leaving_is_seen_at_once(house: House, new_person: NewPerson) -> N
     await delegate.leave()
     await expect(chair.tile(DELEGATE)).to_have_count(0)
     await expect(chair.row(DELEGATE).get_by_text("Chưa vào")).to_be_visible()
+
+
+async def test_a_reload_is_the_same_stay(house: House, new_person: NewPerson) -> None:
+    """A reload comes back by itself with hand and devices as they were; the attendance knows one stay."""
+    meeting_id = await house.call_meeting(
+        "Họp có người tải lại trang", {"chutich": "chair", "daibieu": "delegate"}
+    )
+    chair, delegate = await new_person("chutich"), await new_person("daibieu")
+    await chair.join(meeting_id)
+    await delegate.join(meeting_id)
+    await delegate.button("Xin phát biểu").click()
+    await delegate.page.get_by_test_id("mic").click()
+    await expect(chair.row(DELEGATE)).to_contain_text("Xin phát biểu 1")
+    await delegate.page.reload()
+    await expect(delegate.stage).to_be_visible(timeout=15_000)
+    await expect(delegate.button("Bạn đứng thứ 1 – Thôi xin phát biểu")).to_be_visible()
+    await expect(delegate.page.get_by_test_id("mic")).to_have_accessible_name("Mic đang tắt – Bật mic")
+    await expect(chair.row(DELEGATE)).to_contain_text("Có mặt")
+    await chair.sees_moving(chair.tile(DELEGATE))
+    await delegate.leave()
+    await chair.leave()
+    await chair.page.goto(f"/meetings/{meeting_id}")
+    table = chair.page.get_by_role("region", name="Điểm danh").get_by_role("table")
+    await expect(table.get_by_role("row").filter(has_text=DELEGATE)).to_have_count(1)
+    await expect(table.get_by_role("row").filter(has_text=DELEGATE)).to_contain_text("Đã rời")

@@ -2,7 +2,7 @@
 // The way into a meeting and out of it: check the devices, wait to be admitted, the room, the end.
 
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useState } from "react";
+import { type ReactNode, useEffect, useEffectEvent, useState } from "react";
 import { useTranslation } from "react-i18next";
 import { Link, useParams } from "react-router";
 import { useStore } from "zustand";
@@ -12,7 +12,7 @@ import { connectTicket, meetingQuery, queryClient } from "../api/queries";
 import type { Meeting } from "../api/types";
 import { Button, Emblem, Loading, useTitle } from "../ui/basics";
 import { setClock } from "../ui/clock";
-import { ProblemBox } from "../ui/problem";
+import { ProblemBox, useProblemWords } from "../ui/problem";
 import { browserZone } from "../util/time";
 import { RoomProvider } from "./context";
 import { Devices } from "./devices";
@@ -20,7 +20,8 @@ import { Prejoin } from "./prejoin";
 import type { EndCode } from "./protocol";
 import { Room } from "./room";
 import { RoomSession, TicketRefused } from "./session";
-import { maySpeak } from "./state";
+import { maySpeak, type RoomState } from "./state";
+import { remember, reopen, takeInterrupted } from "./stay";
 
 export function RoomPage() {
   const { id = "" } = useParams();
@@ -32,7 +33,8 @@ export function RoomPage() {
     setHidden(unseen(id, t("prejoin.unseen")));
   }
   const shown = meeting.data ?? (hidden?.id === id ? hidden : null);
-  if (shown) return <Entrance key={id} meeting={shown} />;
+  // A heading is never empty, whatever the server says.
+  if (shown) return <Entrance key={id} meeting={{ ...shown, title: shown.title || t("prejoin.unseen") }} />;
   if (meeting.error) {
     return (
       <div className="page narrow">
@@ -70,8 +72,10 @@ function unseen(id: string, title: string): Meeting {
 }
 
 function Entrance({ meeting }: { meeting: Meeting }) {
+  const { t } = useTranslation();
   const [devices] = useState(() => new Devices());
   const [session, setSession] = useState<RoomSession | null>(null);
+  const [interrupted, setInterrupted] = useState(() => takeInterrupted(meeting.id));
 
   useEffect(
     () => () => {
@@ -81,14 +85,15 @@ function Entrance({ meeting }: { meeting: Meeting }) {
   );
   useEffect(() => {
     if (!session) return;
-    const leave = () => session.leave();
-    // Told at once, so that nobody waits for a seat that is empty.
-    window.addEventListener("pagehide", leave);
+    const forget = remember(meeting.id, session);
+    // Whoever goes to another page of ours leaves. A page that is reloaded, crashes or is closed says nothing:
+    // nobody can tell these apart in time, and a reload must not read as leaving. The server keeps the place for
+    // a while, then records that the connection was lost.
     return () => {
-      window.removeEventListener("pagehide", leave);
-      leave();
+      forget();
+      session.leave();
     };
-  }, [session]);
+  }, [session, meeting.id]);
 
   const join = () => {
     const next = new RoomSession({
@@ -101,6 +106,22 @@ function Entrance({ meeting }: { meeting: Meeting }) {
     setSession(next);
     void next.connect();
   };
+  const joinAgain = useEffectEvent(() => {
+    setInterrupted(null);
+    join();
+  });
+  useEffect(() => {
+    if (!interrupted) return;
+    let gone = false;
+    void reopen(devices, interrupted).then(() => {
+      if (!gone) joinAgain();
+    });
+    return () => {
+      gone = true;
+    };
+  }, [devices, interrupted]);
+
+  if (!session && interrupted) return <Hall title={meeting.title} state={t("room.reconnecting")} />;
   if (!session) return <Prejoin meeting={meeting} devices={devices} onJoin={join} />;
   return <Inside session={session} meeting={meeting} onAgain={() => setSession(null)} />;
 }
@@ -121,24 +142,25 @@ function Inside({
   const ended = useStore(session.state, (state) => state.ended);
   const over = phase === "ended" || phase === "left";
 
+  const joined = phase === "joined";
+  const unknown = meeting.etag === "";
+  useEffect(() => {
+    // Whoever was admitted may see the meeting now, its name first of all.
+    if (joined && unknown)
+      void queryClient.invalidateQueries({ queryKey: meetingQuery(meeting.id).queryKey });
+  }, [joined, unknown, meeting.id]);
   useEffect(() => {
     // The meeting's page shows attendance and recordings as they are now.
     if (over) void queryClient.invalidateQueries();
   }, [over]);
 
-  if (over) return <Out code={ended?.code ?? null} meeting={meeting} onAgain={onAgain} />;
+  if (over) return <Out ended={ended} meeting={meeting} onAgain={onAgain} />;
   if (phase === "waiting" || !ready) {
     return (
-      <main className="hall">
-        <Emblem size={64} />
-        <h1>{meeting.title}</h1>
-        <p className="hall-state" role="status">
-          <span className="spinner" aria-hidden="true" />
-          {t(phase === "waiting" ? "room.waiting" : "room.connecting")}
-        </p>
+      <Hall title={meeting.title} state={t(phase === "waiting" ? "room.waiting" : "room.connecting")}>
         {phase === "waiting" && <p>{t("room.waiting_detail")}</p>}
         <Button onPress={() => session.leave()}>{t("app.cancel")}</Button>
-      </main>
+      </Hall>
     );
   }
   return (
@@ -148,10 +170,35 @@ function Inside({
   );
 }
 
+function Hall({ title, state, children }: { title: string; state: string; children?: ReactNode }) {
+  return (
+    <main className="hall">
+      <Emblem size={64} />
+      <h1>{title}</h1>
+      <p className="hall-state" role="status">
+        <span className="spinner" aria-hidden="true" />
+        {state}
+      </p>
+      {children}
+    </main>
+  );
+}
+
 const FINAL: readonly EndCode[] = ["meeting_ended", "removed", "refused", "meeting_not_found"];
 
-function Out({ code, meeting, onAgain }: { code: EndCode | null; meeting: Meeting; onAgain: () => void }) {
+function Out({
+  ended,
+  meeting,
+  onAgain,
+}: {
+  ended: RoomState["ended"];
+  meeting: Meeting;
+  onAgain: () => void;
+}) {
   const { t } = useTranslation();
+  const wordsOf = useProblemWords();
+  const code = ended?.code ?? null;
+  const remedy = ended?.cause ? wordsOf(ended.cause).remedy : null;
   return (
     <main className="hall">
       <Emblem size={64} />
@@ -159,6 +206,7 @@ function Out({ code, meeting, onAgain }: { code: EndCode | null; meeting: Meetin
       <p className="hall-state" role="status">
         {t(`ended.${code ?? "left"}`)}
       </p>
+      {remedy && <p>{remedy}</p>}
       <div className="button-row">
         {(code === null || !FINAL.includes(code)) && (
           <Button onPress={onAgain}>{t("room.join_again")}</Button>
@@ -190,7 +238,7 @@ async function ticketFor(meetingId: string): Promise<string> {
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     const code = REFUSALS[error.problem.reason];
-    throw code ? new TicketRefused(code, error.message) : error;
+    throw code ? new TicketRefused(code, error) : error;
   }
 }
 

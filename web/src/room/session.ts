@@ -22,9 +22,9 @@ const MAX_RESTARTS = 2;
 export class TicketRefused extends Error {
   constructor(
     readonly code: EndCode,
-    detail: string,
+    problem: Error,
   ) {
-    super(detail);
+    super(problem.message, { cause: problem });
   }
 }
 
@@ -90,7 +90,7 @@ export class RoomSession {
       if (!resume) this.receiver.close();
       if (!resume && this.hasTracks) offer = await this.publisher.build(this.currentTracks());
     } catch (error) {
-      if (error instanceof TicketRefused) this.end(error.code, error.message);
+      if (error instanceof TicketRefused) this.end(error.code, error.message, error.cause);
       else this.comeBackLater();
       return;
     }
@@ -280,8 +280,8 @@ export class RoomSession {
     void this.connect();
   };
 
-  private end(code: EndCode, detail: string): void {
-    this.finish({ phase: "ended", ended: { code, detail } });
+  private end(code: EndCode, detail: string, cause?: unknown): void {
+    this.finish({ phase: "ended", ended: { code, detail, cause } });
   }
 
   private finish(change: Partial<RoomState>): void {

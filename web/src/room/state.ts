@@ -30,7 +30,8 @@ export interface RoomState {
   talking: ReadonlySet<string>;
   /** Whose tile stands where; null is a seat that somebody has left. */
   seats: readonly (string | null)[];
-  ended: { code: EndCode; detail: string } | null;
+  /** `cause` is the problem that refused a ticket. */
+  ended: { code: EndCode; detail: string; cause?: unknown } | null;
 }
 
 export const EMPTY: RoomState = {
