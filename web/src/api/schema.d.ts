@@ -223,7 +223,7 @@ export interface paths {
         };
         /**
          * Get Meeting
-         * @description One meeting with its appointments.
+         * @description One meeting with its appointments; for who waits to be let in without them and without description.
          */
         get: operations["get_meeting"];
         put?: never;

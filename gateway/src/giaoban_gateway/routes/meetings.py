@@ -76,7 +76,7 @@ async def list_meetings(
 
 @router.get("/{meeting_id}")
 async def get_meeting(meeting_id: PathId, uses: UsesServices, _: IsCaller, response: Response) -> Meeting:
-    """One meeting with its appointments."""
+    """One meeting with its appointments; for who waits to be let in without them and without description."""
     answer = await uses.scheduling.GetMeeting(pb.GetMeetingRequest(meeting_id=meeting_id))
     return _with_etag(answer.meeting, response)
 

@@ -2,11 +2,12 @@
 """Owns who may see and do what with a meeting: by appointment first, else by permission in its unit."""
 
 from collections.abc import Collection
+from datetime import datetime
 from typing import Protocol
 
 from giaoban_kit.errors import Forbidden
 
-from giaoban_scheduling.domain import Meeting, PartyKind, Role
+from giaoban_scheduling.domain import Meeting, PartyKind, Role, guest_view
 from giaoban_scheduling.errors import MeetingNotFound
 from giaoban_scheduling.ports import Caller, Directory, Transactions
 
@@ -65,6 +66,24 @@ class Access:
         if role is None and not await self.watches(caller, meeting):
             raise MeetingNotFound
         return meeting, role
+
+    async def read(self, caller: Caller, meeting_id: str, now: datetime) -> tuple[Meeting, Role | None]:
+        """As `see`; and for those who came without an appointment what `guest_view` says. Raises: MeetingNotFound."""
+        try:
+            return await self.see(caller, meeting_id)
+        except MeetingNotFound:
+            pass
+        async with self._begin() as records:
+            meeting = await records.meetings.get(caller.organisation_id, meeting_id)
+            admission = await records.admissions.of(meeting_id, caller.ref)
+            if meeting is None or admission is None:
+                raise MeetingNotFound
+            stays = await records.presences.all(meeting_id)
+        took_part = any(each.participant_id == admission.participant_id and each.joined_at for each in stays)
+        found = guest_view(meeting, admission, took_part=took_part, now=now)
+        if found is None:
+            raise MeetingNotFound
+        return found
 
     async def guard(
         self,

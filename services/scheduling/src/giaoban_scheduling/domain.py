@@ -344,13 +344,39 @@ def _closed(facts: AdmissionFacts) -> Outcome | None:
     """Why nobody comes in, if so."""
     if not facts.same_organisation:
         return Outcome.NOT_FOUND
-    if facts.status is Status.CANCELLED:
+    return _shut(facts.status, facts.start, facts.end, facts.now)
+
+
+def _shut(status: Status, start: datetime, end: datetime, now: datetime) -> Outcome | None:
+    if status is Status.CANCELLED:
         return Outcome.CANCELLED
-    if facts.status is Status.ENDED or facts.now >= facts.end + CLOSES_AFTER:
+    if status is Status.ENDED or now >= end + CLOSES_AFTER:
         return Outcome.ENDED
-    if facts.status is Status.SCHEDULED and facts.now < facts.start - OPENS_BEFORE:
+    if status is Status.SCHEDULED and now < start - OPENS_BEFORE:
         return Outcome.NOT_OPEN
     return None
+
+
+def guest_view(
+    meeting: Meeting, admission: Admission, *, took_part: bool, now: datetime
+) -> tuple[Meeting, Role | None] | None:
+    """What somebody without an appointment reads, and as what; None: nothing.
+
+    Whom a person let in reads what a participant reads, while the doors are open and afterwards if it took
+    part. Who waits learns what it waits for.
+    """
+    is_open = _shut(meeting.status, meeting.start, meeting.end, now) is None
+    let_in = admission.state is admission.decision is AdmissionState.ADMITTED
+    if let_in and (is_open or took_part):
+        return meeting, admission.role
+    if admission.state is AdmissionState.WAITING and is_open:
+        return for_waiting(meeting), None
+    return None
+
+
+def for_waiting(meeting: Meeting) -> Meeting:
+    """A meeting as those see it about whom nobody has decided: which, when, whose; not what about, nor with whom."""
+    return replace(meeting, description="", appointments=())
 
 
 def attendance(appointments: Iterable[Appointment], stays: Iterable[Presence]) -> list[Attendance]:

@@ -25,6 +25,7 @@ from giaoban_scheduling.domain import (
     Status,
     attendance,
     decide_admission,
+    for_waiting,
 )
 from giaoban_scheduling.errors import (
     AdmissionDecided,
@@ -93,7 +94,7 @@ class Entry:
             if admission.state is AdmissionState.WAITING:
                 if previous is None or previous.state is not AdmissionState.WAITING:
                     await records.news.admission_requested(admission)
-                return Answer(admission, replace(meeting, description="", appointments=()), "")
+                return Answer(admission, for_waiting(meeting), "")
         return Answer(admission, meeting, self._grants.sign(meeting, admission))
 
     async def check(self, caller: Caller, meeting_id: str) -> None:

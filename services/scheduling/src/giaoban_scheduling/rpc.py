@@ -43,7 +43,7 @@ class SchedulingServicer(SchedulingServiceServicer):
     async def GetMeeting(
         self, request: calls.GetMeetingRequest, context: Context
     ) -> calls.GetMeetingResponse:
-        found = await self._scheduling.get(_caller(), _meeting_id(request.meeting_id))
+        found = await self._scheduling.read(_caller(), _meeting_id(request.meeting_id))
         return calls.GetMeetingResponse(meeting=convert.meeting_to_proto(*found))
 
     async def ListMeetings(

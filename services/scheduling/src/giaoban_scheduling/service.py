@@ -113,8 +113,12 @@ class Scheduling:
         return meeting, await self._access.role(caller, meeting)
 
     async def get(self, caller: Caller, meeting_id: str) -> tuple[Meeting, Role | None]:
-        """A meeting and the caller's role in it. Errors: MEETING_NOT_FOUND."""
+        """A meeting and the caller's role by appointment. Errors: MEETING_NOT_FOUND."""
         return await self._access.see(caller, meeting_id)
+
+    async def read(self, caller: Caller, meeting_id: str) -> tuple[Meeting, Role | None]:
+        """As `get`, and for guests what they may know, with the role they came in as. Errors: MEETING_NOT_FOUND."""
+        return await self._access.read(caller, meeting_id, self._clock.now())
 
     async def list(
         self, caller: Caller, since: datetime, until: datetime, after: PageMark | None, limit: int

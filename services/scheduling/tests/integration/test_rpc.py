@@ -314,8 +314,27 @@ async def test_the_grant_says_who_comes_as_what(house: House) -> None:
 
 async def test_waiting_and_deciding(house: House) -> None:
     """Who is not appointed waits; chair or secretary decide once; strangers learn nothing."""
-    meeting = await call(house)
+    meeting = await call(house, description="Nội dung kín")
+    reading = calls.GetMeetingRequest(meeting_id=meeting.id)
+    checking = calls.RequestAdmissionRequest(meeting_id=meeting.id, validate_only=True)
+
+    async def reads(who: str) -> nouns.Meeting:
+        answer: calls.GetMeetingResponse = await house.scheduling.GetMeeting(reading, **await house.asks(who))
+        return answer.meeting
+
+    assert (
+        await house.scheduling.RequestAdmission(checking, **await house.asks("chi"))
+        == calls.RequestAdmissionResponse()
+    )
+    await refused("MEETING_NOT_FOUND", reads("chi"))
     chi, thu = await come(house, "chi", meeting), await come(house, "thu", meeting)
+    seen = await reads("chi")
+    assert (seen.title, seen.start_time, seen.unit_name) == (
+        meeting.title,
+        meeting.start_time,
+        meeting.unit_name,
+    )
+    assert (seen.description, len(seen.appointments), seen.my_role) == ("", 0, 0)
     assert (chi.admission.state, chi.grant) == (nouns.ADMISSION_STATE_WAITING, "")
     assert not chi.meeting.appointments
     await refused("MEETING_NOT_FOUND", come(house, "ministry:minh", meeting))
@@ -346,7 +365,14 @@ async def test_waiting_and_deciding(house: House) -> None:
     assert entered.grant
     assert entered.admission.participant_id == chi.admission.participant_id
     assert entered.admission.role == nouns.APPOINTMENT_ROLE_OBSERVER
+    seen = await reads("chi")
+    assert (seen.description, len(seen.appointments)) == ("Nội dung kín", 4)
+    assert seen.my_role == nouns.APPOINTMENT_ROLE_OBSERVER
+    mine = calls.GetMyAppointmentRequest(meeting_id=meeting.id)
+    await refused("MEETING_NOT_FOUND", house.scheduling.GetMyAppointment(mine, **await house.asks("chi")))
     await refused("ADMISSION_REFUSED", come(house, "thu", meeting))
+    await refused("ADMISSION_REFUSED", house.scheduling.RequestAdmission(checking, **await house.asks("thu")))
+    await refused("MEETING_NOT_FOUND", reads("thu"))
     await eventually(
         lambda: told(house), ["scheduled", *["admission_requested"] * 2, *["admission_decided"] * 2]
     )

@@ -313,6 +313,62 @@ async def test_a_check_decides_as_the_request_does_and_leaves_no_trace(house: Ho
     await both_refuse("MEETING_ENDED", chair, other.id)
 
 
+async def test_a_guest_reads_what_its_admission_gives(house: House) -> None:
+    """Nothing before it asks, the title while it waits, all once it is in; afterwards only if it was there."""
+    meeting, chair = await house.call(), house.by(house.chair)
+    came, stayed_away, turned_away = house.guest, house.party("Khách hai"), house.party("Khách ba")
+
+    async def nothing(party: Party) -> None:
+        await refused("MEETING_NOT_FOUND", house.scheduling.read(house.by(party), meeting.id))
+
+    for party in (came, stayed_away, turned_away):
+        await nothing(party)
+        admission = (await house.entry.request(house.by(party), meeting.id)).admission
+        seen, role = await house.scheduling.read(house.by(party), meeting.id)
+        assert (seen.title, seen.start, seen.unit_name, role) == (
+            meeting.title,
+            meeting.start,
+            "Ủy ban",
+            None,
+        )
+        assert (seen.description, seen.appointments) == ("", ())
+        await house.entry.decide(chair, meeting.id, admission.id, admit=party is not turned_away)
+    await nothing(turned_away)
+    assert await house.scheduling.read(house.by(came), meeting.id) == (meeting, Role.OBSERVER)
+    # Recordings and attendance are for the appointed: there the guest is still nobody.
+    await refused("MEETING_NOT_FOUND", house.scheduling.get(house.by(came), meeting.id))
+    await refused("MEETING_NOT_FOUND", house.entry.attendance(house.by(came), meeting.id))
+    house.clock.advance(HOUR / 2)
+    await house.run(meeting)
+    entered = (await house.entry.request(house.by(came), meeting.id)).admission
+    stay = Presence(new_id(), meeting.id, entered.participant_id)
+    await house.entry.joined(new_id(), house.organisation, stay, came, Role.OBSERVER, house.clock.now())
+    for party in (came, stayed_away):
+        assert (await house.scheduling.read(house.by(party), meeting.id))[0].status is Status.RUNNING
+    await house.scheduling.end(chair, meeting.id)
+    assert (await house.scheduling.read(house.by(came), meeting.id))[0].status is Status.ENDED
+    await nothing(stayed_away)
+    await nothing(turned_away)
+
+
+async def test_who_waits_reads_nothing_once_the_doors_are_shut(house: House) -> None:
+    """A meeting that is called off or over is none for those who waited for it."""
+    meeting, guest = await house.call(), house.by(house.guest)
+    await house.entry.request(guest, meeting.id)
+    await house.scheduling.read(guest, meeting.id)
+    await house.scheduling.cancel(house.by(house.chair), meeting.id, "1", "")
+    await refused("MEETING_NOT_FOUND", house.scheduling.read(guest, meeting.id))
+
+
+async def test_who_lost_the_appointment_is_no_guest(house: House) -> None:
+    """Only whom a person let in reads as a guest: an appointment that was taken away leaves nothing."""
+    meeting, delegate = await house.call(), house.by(house.delegate)
+    await house.entry.request(delegate, meeting.id)
+    without = Edit(appointments=tuple(w for w in house.wishes() if w.ref != house.delegate.ref))
+    await house.scheduling.update(house.by(house.chair), meeting.id, "1", without)
+    await refused("MEETING_NOT_FOUND", house.scheduling.read(delegate, meeting.id))
+
+
 async def test_an_appointment_made_and_taken_away(house: House) -> None:
     """Who is appointed while waiting, or refused, comes in; who loses the appointment waits again, the same participant."""
     meeting, chair = await house.call(), house.by(house.chair)

@@ -107,6 +107,8 @@ class SchedulingServiceServicer:
 
     def GetMeeting(self, request, context):
         """Errors: MEETING_NOT_FOUND (also when the caller may not see it). Idempotent.
+        Whom the chair let in without an appointment reads it like an observer, while it is held and afterwards
+        if it took part; who waits to be let in reads it without description and appointments.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

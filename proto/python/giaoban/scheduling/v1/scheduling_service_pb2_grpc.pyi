@@ -22,7 +22,10 @@ class SchedulingServiceStub:
     IDEMPOTENCY_KEY_REUSED (same key, other content), SITE_BOOKED (metadata: which site, when).
     """
     GetMeeting: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.GetMeetingRequest, _scheduling_service_pb2.GetMeetingResponse]
-    """Errors: MEETING_NOT_FOUND (also when the caller may not see it). Idempotent."""
+    """Errors: MEETING_NOT_FOUND (also when the caller may not see it). Idempotent.
+    Whom the chair let in without an appointment reads it like an observer, while it is held and afterwards
+    if it took part; who waits to be let in reads it without description and appointments.
+    """
     ListMeetings: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.ListMeetingsRequest, _scheduling_service_pb2.ListMeetingsResponse]
     """Meetings the caller is invited to or oversees, by start time. Idempotent."""
     UpdateMeeting: _aio.UnaryUnaryMultiCallable[_scheduling_service_pb2.UpdateMeetingRequest, _scheduling_service_pb2.UpdateMeetingResponse]
@@ -78,7 +81,10 @@ class SchedulingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _scheduling_service_pb2.GetMeetingRequest,
         context: _aio.ServicerContext[_scheduling_service_pb2.GetMeetingRequest, _abc.Awaitable[_scheduling_service_pb2.GetMeetingResponse]],
     ) -> _abc.Awaitable[_scheduling_service_pb2.GetMeetingResponse]:
-        """Errors: MEETING_NOT_FOUND (also when the caller may not see it). Idempotent."""
+        """Errors: MEETING_NOT_FOUND (also when the caller may not see it). Idempotent.
+        Whom the chair let in without an appointment reads it like an observer, while it is held and afterwards
+        if it took part; who waits to be let in reads it without description and appointments.
+        """
 
     @_abc_1.abstractmethod
     def ListMeetings(
