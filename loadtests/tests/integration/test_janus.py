@@ -65,7 +65,17 @@ class Janus:
         answered = await self.send(handle, offer, **join)
         peer.set_answer(answered["jsep"]["sdp"])
         await peer.connected
+        # The node offers the feed to others once its own side of DTLS is through as well.
+        async with asyncio.timeout(5):
+            while not await self._publishes(handle, room, who):
+                await asyncio.sleep(0.02)
         return peer
+
+    async def _publishes(self, handle: int, room: str, who: str) -> bool:
+        listed = await self.send(handle, request="listparticipants", room=room)
+        return any(
+            each["id"] == who and each["publisher"] for each in listed["plugindata"]["data"]["participants"]
+        )
 
     async def receive(self, handle: int, peer: PeerConnection, **body: Any) -> dict[str, Any]:
         """Send a request that is answered by an offer, and answer that."""
