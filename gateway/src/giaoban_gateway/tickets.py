@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Single-use tickets: what opens a WebSocket or plays a recording without a header.
+"""Tickets: what opens a WebSocket once, or plays a recording for a while, without a header.
 
 A ticket is 256 random bits; only its SHA-256 is a key of the bucket, which forgets it after its time.
 """
@@ -20,7 +20,8 @@ from giaoban_kit.tokens import Principal
 from nats.aio.client import Client
 
 CONNECT_LIFETIME = timedelta(seconds=30)
-CONTENT_LIFETIME = timedelta(minutes=10)
+CONTENT_LIFETIME = timedelta(hours=12)
+"""The longest that recording's grant holds, and so the longest that the bucket keeps anything."""
 MIN_LIFETIME = timedelta(seconds=1)
 MAX_TICKET_CHARACTERS = 128
 
@@ -33,7 +34,7 @@ class TicketInvalid(Unauthenticated):
 
 @dataclass(frozen=True)
 class Held:
-    """What a ticket stands for: whose token, for what."""
+    """What a ticket stands for: whose token or grant, for what."""
 
     purpose: str
     subject: str

@@ -2,10 +2,13 @@
 """The services behind the gateway, scripted by the test; they answer over real gRPC."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
+import jwt
 from giaoban.identity.v1 import identity_pb2
 from giaoban.identity.v1 import identity_service_pb2 as directory
 from giaoban.identity.v1.identity_service_pb2_grpc import (
@@ -26,6 +29,7 @@ from giaoban.scheduling.v1.scheduling_service_pb2_grpc import (
 from giaoban_kit.errors import GiaobanError
 from giaoban_kit.ids import new_id
 from giaoban_kit.testing.keys import UserTokens
+from giaoban_kit.tokens import principal_or_none
 
 CONTENT = bytes(range(256)) * 8
 SHA256 = "ab" * 32
@@ -133,8 +137,17 @@ class Recording(RecordingServiceServicer):
         self.cancelled = asyncio.Event()
         self.fails: GiaobanError | None = None
         self.endless = False
+        self.grants: list[str] = []
+        self.lifetime = timedelta(hours=2)
+        self.by: list[tuple[str, bool]] = []
+
+    async def CreateContentGrant(self, request: Any, context: Any) -> library.CreateContentGrantResponse:
+        claims = {"rec": request.recording_id, "exp": int(time.time() + self.lifetime.total_seconds())}
+        self.grants.append(jwt.encode(claims, "x" * 32, algorithm="HS256"))
+        return library.CreateContentGrantResponse(grant=self.grants[-1])
 
     async def GetRecording(self, request: Any, context: Any) -> library.GetRecordingResponse:
+        self.by.append((request.grant, principal_or_none() is not None))
         found = recording_pb2.Recording(
             id=request.recording_id,
             state=self.state,
@@ -145,6 +158,7 @@ class Recording(RecordingServiceServicer):
         return library.GetRecordingResponse(recording=found)
 
     async def ReadContent(self, request: Any, context: Any) -> AsyncIterator[library.ReadContentResponse]:
+        self.by.append((request.grant, principal_or_none() is not None))
         if self.fails is not None:
             raise self.fails
         wanted = CONTENT[request.offset : request.offset + request.length]

@@ -2,11 +2,12 @@
 """The composed file: whole or in ranges, by token or ticket."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from giaoban_kit.errors import Conflict
+from giaoban_kit.tokens import GrantInvalid
 
 from .test_rest import ULID, problem
 
@@ -56,19 +57,35 @@ async def test_a_range_of_another_version_is_the_whole(shared: Any) -> None:
 
 
 async def test_content_plays_with_a_ticket_for_it_alone(shared: Any) -> None:
-    """The address works without a header, again and again, and for no other recording; never longer than its token."""
-    from datetime import UTC, datetime
-
-    headers = shared.bearer(lifetime=timedelta(minutes=3))
-    answer = await shared.web.post(f"/v1/recordings/{ULID}/content-tickets", headers=headers)
+    """The address works without a header, again and again, and for no other recording."""
+    answer = await shared.web.post(f"/v1/recordings/{ULID}/content-tickets", headers=shared.bearer())
     assert answer.status_code == 201
-    left = datetime.fromisoformat(answer.json()["expires_at"]) - datetime.now(UTC)
-    assert timedelta(minutes=2) < left <= timedelta(minutes=3)
     url = answer.json()["url"]
     for _ in range(2):
         assert (await shared.web.get(url)).status_code == 200
     problem(await shared.web.get(url.replace(ULID, ULID[:-1] + "1")), 401, "TICKET_INVALID")
     problem(await shared.web.get(url[:-1]), 401, "TICKET_INVALID")
+
+
+async def test_a_recording_plays_longer_than_the_access_token_holds(house: Any) -> None:
+    """A ticket stands for recording's own grant: as long as that holds, in ranges, without the token."""
+    headers = house.bearer(lifetime=timedelta(minutes=1))
+    answer = await house.web.post(f"/v1/recordings/{ULID}/content-tickets", headers=headers)
+    left = datetime.fromisoformat(answer.json()["expires_at"]) - datetime.now(UTC)
+    assert timedelta(minutes=119) < left <= timedelta(hours=2)
+    part = await house.web.get(answer.json()["url"], headers={"Range": "bytes=100-199"})
+    assert (part.status_code, part.content) == (206, bytes(range(256))[100:200])
+    [grant] = house.recording.grants
+    assert house.recording.by == [(grant, False)] * 2
+    house.recording.fails = GrantInvalid("Hết hạn.")
+    problem(await house.web.get(answer.json()["url"]), 401, "GRANT_INVALID")
+
+
+async def test_a_bearer_token_needs_no_grant(house: Any) -> None:
+    """Programs read with their own access token, which is forwarded."""
+    path = f"/v1/recordings/{ULID}/content"
+    assert (await house.web.get(path, headers=house.bearer())).status_code == 200
+    assert house.recording.by == [("", True)] * 2
 
 
 async def test_content_that_is_refused_says_so(house: Any) -> None:

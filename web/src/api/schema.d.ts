@@ -553,7 +553,7 @@ export interface paths {
         put?: never;
         /**
          * Create Content Ticket
-         * @description An address of the file that works without a header for ten minutes.
+         * @description An address of the file that works without a header for as long as watching it takes: at most 12 hours.
          */
         post: operations["create_content_ticket"];
         delete?: never;

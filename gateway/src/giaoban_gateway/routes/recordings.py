@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -15,7 +16,7 @@ from giaoban.recording.v1 import recording_service_pb2 as pb
 from giaoban_kit.errors import Precondition
 from giaoban_kit.tokens import acting_as
 
-from giaoban_gateway.auth import Caller, IsCaller, TokenMissing, UsesServices
+from giaoban_gateway.auth import IsCaller, TokenMissing, UsesServices
 from giaoban_gateway.problems import problem
 from giaoban_gateway.schemas.common import Page, PageSize, PageToken, PathId, or_none
 from giaoban_gateway.schemas.recordings import ContentTicket, Recording
@@ -81,10 +82,10 @@ async def retry_recording(recording_id: PathId, uses: UsesServices, _: IsCaller)
 
 @router.post("/recordings/{recording_id}/content-tickets", status_code=201)
 async def create_content_ticket(recording_id: PathId, uses: UsesServices, caller: IsCaller) -> ContentTicket:
-    """An address of the file that works without a header for ten minutes."""
-    _ready(await _get(uses, recording_id))
+    """An address of the file that works without a header for as long as watching it takes: at most 12 hours."""
+    granted = await uses.recording.CreateContentGrant(pb.CreateContentGrantRequest(recording_id=recording_id))
     ticket, expires_at = await uses.tickets.issue(
-        CONTENT, recording_id, caller.principal, caller.token, CONTENT_LIFETIME
+        CONTENT, recording_id, caller.principal, granted.grant, CONTENT_LIFETIME
     )
     return ContentTicket(url=f"/v1/recordings/{recording_id}/content?ticket={ticket}", expires_at=expires_at)
 
@@ -107,26 +108,25 @@ async def get_content(
     if_range: Annotated[str, Header()] = "",
 ) -> Response:
     """The composed file, whole or a range of it; by bearer token or ticket."""
-    caller = await _content_caller(request, uses, recording_id, ticket)
-    with acting_as(caller.principal, caller.token):
-        recording = await _get(uses, recording_id)
-    _ready(recording)
-    size, etag = recording.size_bytes, f'"{recording.sha256}"'
-    headers = {"Accept-Ranges": "bytes", "Cache-Control": "private, no-store", "ETag": etag}
-    # A range of another version than the client has would be put together with the wrong rest.
-    wanted = range_header if if_range in ("", etag) else ""
-    span = _span(wanted, size)
-    if span is None:
-        refused = problem(416, "RANGE_INVALID", f"The file has {size} bytes; ask for a range within.")
-        refused.headers["Content-Range"] = f"bytes */{size}"
-        return refused
-    first, length, partial = span
-    headers["Content-Length"] = str(length)
-    if partial:
-        headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{size}"
-    with acting_as(caller.principal, caller.token):
+    grant, acting = await _content_caller(request, uses, recording_id, ticket)
+    with acting:
+        recording = await _get(uses, recording_id, grant)
+        _ready(recording)
+        size, etag = recording.size_bytes, f'"{recording.sha256}"'
+        headers = {"Accept-Ranges": "bytes", "Cache-Control": "private, no-store", "ETag": etag}
+        # A range of another version than the client has would be put together with the wrong rest.
+        wanted = range_header if if_range in ("", etag) else ""
+        span = _span(wanted, size)
+        if span is None:
+            refused = problem(416, "RANGE_INVALID", f"The file has {size} bytes; ask for a range within.")
+            refused.headers["Content-Range"] = f"bytes */{size}"
+            return refused
+        first, length, partial = span
+        headers["Content-Length"] = str(length)
+        if partial:
+            headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{size}"
         call = uses.recording.ReadContent(
-            pb.ReadContentRequest(recording_id=recording_id, offset=first, length=length)
+            pb.ReadContentRequest(recording_id=recording_id, offset=first, length=length, grant=grant)
         )
     parts = aiter(call)
     begin = await anext(parts, None)  # a refusal comes before the first byte, when it can still be said
@@ -134,16 +134,18 @@ async def get_content(
     return StreamingResponse(body, 206 if partial else 200, headers, media_type=recording.media_type)
 
 
-async def _content_caller(request: Request, uses: UsesServices, recording_id: str, ticket: str) -> Caller:
+async def _content_caller(
+    request: Request, uses: UsesServices, recording_id: str, ticket: str
+) -> tuple[str, AbstractContextManager[None]]:
+    """The grant that a ticket stands for; or "", and the caller whose token is forwarded."""
     if ticket:
-        held = await uses.tickets.look(ticket, CONTENT, recording_id)
-        return Caller(held.principal, held.token)
+        return (await uses.tickets.look(ticket, CONTENT, recording_id)).token, nullcontext()
     scheme, token = get_authorization_scheme_param(request.headers.get("authorization"))
     if scheme.lower() != "bearer" or not token:
         raise TokenMissing("Sign in first, or use the address from content-tickets.")
     principal = await uses.verifier.verify(token)
     uses.user_limit.take(principal.subject)
-    return Caller(principal, token)
+    return "", acting_as(principal, token)
 
 
 async def _content(
@@ -181,8 +183,9 @@ def _ready(recording: recording_pb2.Recording) -> None:
         raise RecordingNotReady("The recording is not composed yet. Its state tells how far it is.")
 
 
-async def _get(uses: UsesServices, recording_id: str) -> recording_pb2.Recording:
-    return (await uses.recording.GetRecording(pb.GetRecordingRequest(recording_id=recording_id))).recording
+async def _get(uses: UsesServices, recording_id: str, grant: str = "") -> recording_pb2.Recording:
+    request = pb.GetRecordingRequest(recording_id=recording_id, grant=grant)
+    return (await uses.recording.GetRecording(request)).recording
 
 
 async def _list(uses: UsesServices, request: pb.ListRecordingsRequest) -> Page[Recording]:

@@ -17,6 +17,9 @@ LOST_AFTER = timedelta(minutes=10)
 
 MAX_ATTEMPTS = 5
 
+PAUSES = timedelta(hours=1)
+MAX_WATCHING = timedelta(hours=12)
+
 _TRACK = re.compile(
     r"(?P<recording>[0-9A-HJKMNP-TV-Z]{26})~(?P<participant>[0-9A-HJKMNP-TV-Z]{26})~(?P<stamp>\d{1,16})"
     r"-(?P<kind>audio|video)-(?P<index>\d{1,3})\.mjr(?P<open>\.tmp)?"
@@ -54,6 +57,11 @@ class Recording:
     shipped_bytes: int = 0
     failure: str = ""
     attempts: int = 0
+
+
+def watching_time(duration: timedelta | None) -> timedelta:
+    """How long somebody may go on watching without asking again: once through, with pauses."""
+    return MAX_WATCHING if duration is None else min(duration + PAUSES, MAX_WATCHING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from giaoban_recording.clients import GrpcMeetings, GrpcRooms
 from giaoban_recording.composer import Tools
 from giaoban_recording.config import Config
 from giaoban_recording.consumers import Ends, Names
+from giaoban_recording.grants import SignedGrants
 from giaoban_recording.rpc import RecordingServicer
 from giaoban_recording.service import Recorder
 from giaoban_recording.shipper import Shipper
@@ -67,7 +68,7 @@ async def serve(config: Config) -> None:
         )
         await start(_running(lambda: _reconcile(recorder)))
         verifier = TokenVerifier(identity_jwks(directory))
-        add = [(add_RecordingServiceServicer_to_server, RecordingServicer(recorder))]
+        add = [(add_RecordingServiceServicer_to_server, RecordingServicer(recorder, SignedGrants(identity)))]
         await start(grpc_server(config, identity, verifier, add=add, readiness=readiness))
         await until_signalled()
 

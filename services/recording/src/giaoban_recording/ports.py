@@ -10,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from giaoban_kit.tokens import Principal
+
 from giaoban_recording.domain import Look, Recording, Track
 
 
@@ -117,6 +119,18 @@ class Meetings(Protocol):
 
     async def may_oversee(self, unit_id: str) -> bool:
         """Whether the caller oversees the unit."""
+        ...
+
+
+class Grants(Protocol):
+    """What lets somebody play one recording for longer than an access token holds."""
+
+    def sign(self, caller: Principal, recording: Recording) -> str:
+        """The grant of somebody who may see it."""
+        ...
+
+    def check(self, grant: str, recording_id: str) -> None:
+        """Raises `GrantInvalid` unless it is for this recording and holds."""
         ...
 
 

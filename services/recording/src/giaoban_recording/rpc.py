@@ -13,6 +13,7 @@ from giaoban_kit.db import decode_page_token, encode_page_token, page_size
 from giaoban_kit.tokens import current_principal
 from giaoban_kit.validate import Violations
 
+from giaoban_recording.ports import Grants
 from giaoban_recording.publish import to_proto
 from giaoban_recording.service import Recorder
 
@@ -20,9 +21,10 @@ from giaoban_recording.service import Recorder
 class RecordingServicer(RecordingServiceServicer):
     """Who may call what is decided before, by the kit's interceptors and `callers.toml`."""
 
-    def __init__(self, recorder: Recorder) -> None:
-        """The use cases."""
+    def __init__(self, recorder: Recorder, grants: Grants) -> None:
+        """The use cases, and what may stand for a user."""
         self._recorder = recorder
+        self._grants = grants
 
     async def StartRecording(
         self, request: pb.StartRecordingRequest, context: Any
@@ -38,7 +40,8 @@ class RecordingServicer(RecordingServiceServicer):
 
     async def GetRecording(self, request: pb.GetRecordingRequest, context: Any) -> pb.GetRecordingResponse:
         """One recording."""
-        found = await self._recorder.get(_id("recording_id", request.recording_id))
+        recording_id = _id("recording_id", request.recording_id)
+        found = await self._recorder.get(recording_id, granted=self._granted(request.grant, recording_id))
         return pb.GetRecordingResponse(recording=to_proto(found))
 
     async def ListRecordings(
@@ -56,12 +59,25 @@ class RecordingServicer(RecordingServiceServicer):
             next_page_token=encode_page_token(id=more) if more else "",
         )
 
+    async def CreateContentGrant(
+        self, request: pb.CreateContentGrantRequest, context: Any
+    ) -> pb.CreateContentGrantResponse:
+        """A grant to play one recording."""
+        recording = await self._recorder.ready(_id("recording_id", request.recording_id))
+        return pb.CreateContentGrantResponse(grant=self._grants.sign(current_principal(), recording))
+
     async def ReadContent(
         self, request: pb.ReadContentRequest, context: Any
     ) -> AsyncIterator[pb.ReadContentResponse]:
         """Bytes of the composed file."""
         recording_id = _id("recording_id", request.recording_id)
-        async for data in await self._recorder.content(recording_id, request.offset, request.length):
+        parts = await self._recorder.content(
+            recording_id,
+            request.offset,
+            request.length,
+            granted=self._granted(request.grant, recording_id),
+        )
+        async for data in parts:
             yield pb.ReadContentResponse(data=data)
 
     async def RetryRecording(
@@ -70,6 +86,14 @@ class RecordingServicer(RecordingServiceServicer):
         """Composes again."""
         again = await self._recorder.retry(_id("recording_id", request.recording_id))
         return pb.RetryRecordingResponse(recording=to_proto(again))
+
+    def _granted(self, grant: str, recording_id: str) -> bool:
+        """Whether a grant stands for the user. Raises `GrantInvalid`, `Unauthenticated` when there is neither."""
+        if grant:
+            self._grants.check(grant, recording_id)
+        else:
+            current_principal()
+        return bool(grant)
 
 
 def _id(field: str, value: str) -> str:

@@ -109,10 +109,10 @@ class Recorder:
         if running is not None:
             await self._stop(running.id)
 
-    async def get(self, recording_id: str) -> Recording:
-        """One recording that the caller may see. Raises `RecordingNotFound`."""
+    async def get(self, recording_id: str, *, granted: bool = False) -> Recording:
+        """One recording that the caller may see, or has a grant for. Raises `RecordingNotFound`."""
         recording = await self._find(recording_id)
-        if not await self._visible(recording):
+        if not granted and not await self._visible(recording):
             raise RecordingNotFound("There is no such recording.")
         return recording
 
@@ -146,11 +146,18 @@ class Recorder:
             before = batch[-1].id
         return found, before
 
-    async def content(self, recording_id: str, offset: int, length: int) -> AsyncIterator[bytes]:
-        """Bytes of the composed file. Raises `RecordingNotFound`, `RecordingNotReady`, `RangeInvalid`."""
-        recording = await self.get(recording_id)
+    async def ready(self, recording_id: str, *, granted: bool = False) -> Recording:
+        """As `get`, and it can be played. Raises `RecordingNotFound`, `RecordingNotReady`."""
+        recording = await self.get(recording_id, granted=granted)
         if recording.state is not State.READY:
             raise RecordingNotReady("The recording is not composed yet. Its state tells how far it is.")
+        return recording
+
+    async def content(
+        self, recording_id: str, offset: int, length: int, *, granted: bool = False
+    ) -> AsyncIterator[bytes]:
+        """Bytes of the composed file. Raises `RecordingNotFound`, `RecordingNotReady`, `RangeInvalid`."""
+        recording = await self.ready(recording_id, granted=granted)
         if offset < 0 or length < 0 or offset > recording.size_bytes:
             raise RangeInvalid(f"The file has {recording.size_bytes} bytes; ask for a range within.")
         rest = recording.size_bytes - offset

@@ -3,10 +3,11 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import jwt
 import pytest
 from giaoban.identity.v1 import identity_pb2
 from giaoban.identity.v1 import identity_service_pb2 as identity
@@ -36,9 +37,10 @@ from giaoban_kit.grpc_server import grpc_server
 from giaoban_kit.ids import new_id
 from giaoban_kit.telemetry import Readiness
 from giaoban_kit.testing.keys import ServiceKeys, UserTokens
-from giaoban_kit.tokens import TokenVerifier, current_principal
+from giaoban_kit.tokens import TokenVerifier, current_principal, sign_grant
 from giaoban_recording.clients import GrpcMeetings, GrpcRooms
 from giaoban_recording.domain import Recording, State
+from giaoban_recording.grants import SignedGrants
 from giaoban_recording.rpc import RecordingServicer
 from giaoban_recording.service import Recorder
 from giaoban_recording.testing import MemoryLibrary, MemoryTransactions
@@ -157,7 +159,9 @@ async def house(service_keys: ServiceKeys, user_tokens: UserTokens) -> AsyncIter
             SystemClock(),
             new_id,
         )
-        add_recording = [(add_RecordingServiceServicer_to_server, RecordingServicer(recorder))]
+        add_recording = [
+            (add_RecordingServiceServicer_to_server, RecordingServicer(recorder, SignedGrants(me)))
+        ]
         port = await enter(grpc_server(config, me, verifier, readiness=Readiness(), add=add_recording))
         gateway = await enter(channel(f"127.0.0.1:{port}", service_keys.identity("gateway")))
         yield House(neighbours, begin, library, RecordingServiceStub(gateway), user_tokens)
@@ -272,3 +276,70 @@ async def test_content_is_read_in_ranges(house: House) -> None:
         with pytest.raises(Invalid) as refused:
             await house.stub.ReadContent(request, **house.asks(CHAIR)).read()
         assert refused.value.reason == "RANGE_INVALID"
+
+
+async def _granted(house: House, recording_id: str, who: str = CHAIR) -> str:
+    request = pb.CreateContentGrantRequest(recording_id=recording_id)
+    return str((await house.stub.CreateContentGrant(request, **house.asks(who))).grant)
+
+
+async def test_a_grant_plays_one_recording_without_the_user(house: House) -> None:
+    """Ranges and fields by the grant alone, for its recording only, until the recording is gone."""
+    meeting = house.meeting()
+    made, other = house.ready(meeting, b"0123456789"), house.ready(meeting, b"other")
+    grant = await _granted(house, made.id)
+    read = pb.ReadContentRequest(recording_id=made.id, offset=4, length=3, grant=grant)
+    assert b"".join([each.data async for each in house.stub.ReadContent(read)]) == b"456"
+    found = await house.stub.GetRecording(pb.GetRecordingRequest(recording_id=made.id, grant=grant))
+    assert found.recording.size_bytes == 10
+    foreign = [
+        (other.id, grant),
+        (made.id, grant[:-4]),
+        (made.id, house.tokens.token(subject=CHAIR, organisation_id=ORG)),
+        (made.id, "x"),
+    ]
+    for recording_id, token in foreign:
+        with pytest.raises(Unauthenticated) as refused:
+            await house.stub.ReadContent(pb.ReadContentRequest(recording_id=recording_id, grant=token)).read()
+        assert refused.value.reason == "GRANT_INVALID"
+        with pytest.raises(Unauthenticated):
+            await house.stub.GetRecording(pb.GetRecordingRequest(recording_id=recording_id, grant=token))
+    del house.begin.stored.recordings[made.id]
+    with pytest.raises(NotFound):
+        await house.stub.ReadContent(read).read()
+
+
+async def test_grants_of_other_kinds_play_nothing(house: House, service_keys: ServiceKeys) -> None:
+    """Neither another service's grant nor one of ours for another purpose, nor one that is over."""
+    made = house.ready(house.meeting())
+    claims = {"sub": CHAIR, "org": ORG, "rec": made.id}
+    me, hour = service_keys.identity("recording"), timedelta(hours=1)
+    for issuer, audience, kind, lifetime in (
+        (service_keys.identity("scheduling"), "recording", "content", hour),
+        (me, "recording", "admission", hour),
+        (me, "media", "content", hour),
+        (me, "recording", "content", -hour),
+    ):
+        grant = sign_grant(issuer, audience=audience, kind=kind, claims=claims, lifetime=lifetime)
+        with pytest.raises(Unauthenticated) as refused:
+            await house.stub.ReadContent(pb.ReadContentRequest(recording_id=made.id, grant=grant)).read()
+        assert refused.value.reason == "GRANT_INVALID"
+
+
+async def test_who_gets_a_grant_and_for_how_long(house: House) -> None:
+    """Who may see the recording, once it is composed: its duration and an hour, never more than twelve."""
+    meeting = house.meeting()
+    for duration, hours in ((timedelta(hours=2), 3), (timedelta(hours=11.5), 12), (timedelta(days=1), 12)):
+        made = house.ready(meeting)
+        house.begin.stored.recordings[made.id] = replace(made, duration=duration)
+        claims = jwt.decode(await _granted(house, made.id), options={"verify_signature": False})
+        assert claims["exp"] - claims["iat"] == hours * 3600
+        assert (claims["sub"], claims["rec"], claims["aud"]) == (CHAIR, made.id, "recording")
+    with pytest.raises(NotFound):
+        await _granted(house, made.id, new_id())
+    house.begin.stored.recordings[made.id] = replace(made, state=State.COMPOSING)
+    with pytest.raises(GiaobanError) as refused:
+        await _granted(house, made.id)
+    assert refused.value.reason == "RECORDING_NOT_READY"
+    with pytest.raises(Unauthenticated):
+        await house.stub.CreateContentGrant(pb.CreateContentGrantRequest(recording_id=made.id))

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from giaoban.recording.v1 import recording_pb2 as giaoban_dot_recording_dot_v1_dot_recording__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,giaoban/recording/v1/recording_service.proto\x12\x14giaoban.recording.v1\x1a$giaoban/recording/v1/recording.proto\"+\n\x15StartRecordingRequest\x12\x12\n\nmeeting_id\x18\x01 \x01(\t\"L\n\x16StartRecordingResponse\x12\x32\n\trecording\x18\x01 \x01(\x0b\x32\x1f.giaoban.recording.v1.Recording\",\n\x14StopRecordingRequest\x12\x14\n\x0crecording_id\x18\x01 \x01(\t\"K\n\x15StopRecordingResponse\x12\x32\n\trecording\x18\x01 \x01(\x0b\x32\x1f.giaoban.recording.v1.Recording\"+\n\x13GetRecordingRequest\x12\x14\n\x0crecording_id\x18\x01 \x01(\t\"J\n\x14GetRecordingResponse\x12\x32\n\trecording\x18\x01 \x01(\x0b\x32\x1f.giaoban.recording.v1.Recording\"f\n\x15ListRecordingsRequest\x12\x17\n\nmeeting_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\tB\r\n\x0b_meeting_id\"f\n\x16ListRecordingsResponse\x12\x33\n\nrecordings\x18\x01 \x03(\x0b\x32\x1f.giaoban.recording.v1.Recording\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"J\n\x12ReadContentRequest\x12\x14\n\x0crecording_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0e\n\x06length\x18\x03 \x01(\x03\"#\n\x13ReadContentResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"-\n\x15RetryRecordingRequest\x12\x14\n\x0crecording_id\x18\x01 \x01(\t\"L\n\x16RetryRecordingResponse\x12\x32\n\trecording\x18\x01 \x01(\x0b\x32\x1f.giaoban.recording.v1.Recording2\x90\x05\n\x10RecordingService\x12k\n\x0eStartRecording\x12+.giaoban.recording.v1.StartRecordingRequest\x1a,.giaoban.recording.v1.StartRecordingResponse\x12h\n\rStopRecording\x12*.giaoban.recording.v1.StopRecordingRequest\x1a+.giaoban.recording.v1.StopRecordingResponse\x12\x65\n\x0cGetRecording\x12).giaoban.recording.v1.GetRecordingRequest\x1a*.giaoban.recording.v1.GetRecordingResponse\x12k\n\x0eListRecordings\x12+.giaoban.recording.v1.ListRecordingsRequest\x1a,.giaoban.recording.v1.ListRecordingsResponse\x12\x64\n\x0bReadContent\x12(.giaoban.recording.v1.ReadContentRequest\x1a).giaoban.recording.v1.ReadContentResponse0\x01\x12k\n\x0eRetryRecording\x12+.giaoban.recording.v1.RetryRecordingRequest\x1a,.giaoban.recording.v1.RetryRecordingResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,giaoban/recording/v1/recording_service.proto\x12\x14giaoban.recording.v1\x1a$giaoban/recording/v1/recording.proto\"+\n\x15StartRecordingRequest\x12\x12\n\nmeeting_id\x18\x01 \x01(\t\"L\n\x16StartRecordingResponse\x12\x32\n\trecording\x18\x01 \x01(\x0b\x32\x1f.giaoban.recording.v1.Recording\",\n\x14StopRecordingRequest\x12\x14\n\x0crecording_id\x18\x01 \x01(\t\"K\n\x15StopRecordingResponse\x12\x32\n\trecording\x18\x01 \x01(\x0b\x32\x1f.giaoban.recording.v1.Recording\":\n\x13GetRecordingRequest\x12\x14\n\x0crecording_id\x18\x01 \x01(\t\x12\r\n\x05grant\x18\x02 \x01(\t\"J\n\x14GetRecordingResponse\x12\x32\n\trecording\x18\x01 \x01(\x0b\x32\x1f.giaoban.recording.v1.Recording\"f\n\x15ListRecordingsRequest\x12\x17\n\nmeeting_id\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\tB\r\n\x0b_meeting_id\"f\n\x16ListRecordingsResponse\x12\x33\n\nrecordings\x18\x01 \x03(\x0b\x32\x1f.giaoban.recording.v1.Recording\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"1\n\x19\x43reateContentGrantRequest\x12\x14\n\x0crecording_id\x18\x01 \x01(\t\"+\n\x1a\x43reateContentGrantResponse\x12\r\n\x05grant\x18\x01 \x01(\t\"Y\n\x12ReadContentRequest\x12\x14\n\x0crecording_id\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0e\n\x06length\x18\x03 \x01(\x03\x12\r\n\x05grant\x18\x04 \x01(\t\"#\n\x13ReadContentResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"-\n\x15RetryRecordingRequest\x12\x14\n\x0crecording_id\x18\x01 \x01(\t\"L\n\x16RetryRecordingResponse\x12\x32\n\trecording\x18\x01 \x01(\x0b\x32\x1f.giaoban.recording.v1.Recording2\x89\x06\n\x10RecordingService\x12k\n\x0eStartRecording\x12+.giaoban.recording.v1.StartRecordingRequest\x1a,.giaoban.recording.v1.StartRecordingResponse\x12h\n\rStopRecording\x12*.giaoban.recording.v1.StopRecordingRequest\x1a+.giaoban.recording.v1.StopRecordingResponse\x12\x65\n\x0cGetRecording\x12).giaoban.recording.v1.GetRecordingRequest\x1a*.giaoban.recording.v1.GetRecordingResponse\x12k\n\x0eListRecordings\x12+.giaoban.recording.v1.ListRecordingsRequest\x1a,.giaoban.recording.v1.ListRecordingsResponse\x12w\n\x12\x43reateContentGrant\x12/.giaoban.recording.v1.CreateContentGrantRequest\x1a\x30.giaoban.recording.v1.CreateContentGrantResponse\x12\x64\n\x0bReadContent\x12(.giaoban.recording.v1.ReadContentRequest\x1a).giaoban.recording.v1.ReadContentResponse0\x01\x12k\n\x0eRetryRecording\x12+.giaoban.recording.v1.RetryRecordingRequest\x1a,.giaoban.recording.v1.RetryRecordingResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,21 +41,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOPRECORDINGRESPONSE']._serialized_start=277
   _globals['_STOPRECORDINGRESPONSE']._serialized_end=352
   _globals['_GETRECORDINGREQUEST']._serialized_start=354
-  _globals['_GETRECORDINGREQUEST']._serialized_end=397
-  _globals['_GETRECORDINGRESPONSE']._serialized_start=399
-  _globals['_GETRECORDINGRESPONSE']._serialized_end=473
-  _globals['_LISTRECORDINGSREQUEST']._serialized_start=475
-  _globals['_LISTRECORDINGSREQUEST']._serialized_end=577
-  _globals['_LISTRECORDINGSRESPONSE']._serialized_start=579
-  _globals['_LISTRECORDINGSRESPONSE']._serialized_end=681
-  _globals['_READCONTENTREQUEST']._serialized_start=683
-  _globals['_READCONTENTREQUEST']._serialized_end=757
-  _globals['_READCONTENTRESPONSE']._serialized_start=759
-  _globals['_READCONTENTRESPONSE']._serialized_end=794
-  _globals['_RETRYRECORDINGREQUEST']._serialized_start=796
-  _globals['_RETRYRECORDINGREQUEST']._serialized_end=841
-  _globals['_RETRYRECORDINGRESPONSE']._serialized_start=843
-  _globals['_RETRYRECORDINGRESPONSE']._serialized_end=919
-  _globals['_RECORDINGSERVICE']._serialized_start=922
-  _globals['_RECORDINGSERVICE']._serialized_end=1578
+  _globals['_GETRECORDINGREQUEST']._serialized_end=412
+  _globals['_GETRECORDINGRESPONSE']._serialized_start=414
+  _globals['_GETRECORDINGRESPONSE']._serialized_end=488
+  _globals['_LISTRECORDINGSREQUEST']._serialized_start=490
+  _globals['_LISTRECORDINGSREQUEST']._serialized_end=592
+  _globals['_LISTRECORDINGSRESPONSE']._serialized_start=594
+  _globals['_LISTRECORDINGSRESPONSE']._serialized_end=696
+  _globals['_CREATECONTENTGRANTREQUEST']._serialized_start=698
+  _globals['_CREATECONTENTGRANTREQUEST']._serialized_end=747
+  _globals['_CREATECONTENTGRANTRESPONSE']._serialized_start=749
+  _globals['_CREATECONTENTGRANTRESPONSE']._serialized_end=792
+  _globals['_READCONTENTREQUEST']._serialized_start=794
+  _globals['_READCONTENTREQUEST']._serialized_end=883
+  _globals['_READCONTENTRESPONSE']._serialized_start=885
+  _globals['_READCONTENTRESPONSE']._serialized_end=920
+  _globals['_RETRYRECORDINGREQUEST']._serialized_start=922
+  _globals['_RETRYRECORDINGREQUEST']._serialized_end=967
+  _globals['_RETRYRECORDINGRESPONSE']._serialized_start=969
+  _globals['_RETRYRECORDINGRESPONSE']._serialized_end=1045
+  _globals['_RECORDINGSERVICE']._serialized_start=1048
+  _globals['_RECORDINGSERVICE']._serialized_end=1825
 # @@protoc_insertion_point(module_scope)

@@ -55,6 +55,11 @@ class RecordingServiceStub:
                 request_serializer=giaoban_dot_recording_dot_v1_dot_recording__service__pb2.ListRecordingsRequest.SerializeToString,
                 response_deserializer=giaoban_dot_recording_dot_v1_dot_recording__service__pb2.ListRecordingsResponse.FromString,
                 _registered_method=True)
+        self.CreateContentGrant = channel.unary_unary(
+                '/giaoban.recording.v1.RecordingService/CreateContentGrant',
+                request_serializer=giaoban_dot_recording_dot_v1_dot_recording__service__pb2.CreateContentGrantRequest.SerializeToString,
+                response_deserializer=giaoban_dot_recording_dot_v1_dot_recording__service__pb2.CreateContentGrantResponse.FromString,
+                _registered_method=True)
         self.ReadContent = channel.unary_stream(
                 '/giaoban.recording.v1.RecordingService/ReadContent',
                 request_serializer=giaoban_dot_recording_dot_v1_dot_recording__service__pb2.ReadContentRequest.SerializeToString,
@@ -87,7 +92,8 @@ class RecordingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetRecording(self, request, context):
-        """Errors: RECORDING_NOT_FOUND (also when the caller may not see it). Idempotent.
+        """By the user, or by a content grant. Errors: RECORDING_NOT_FOUND (also when the caller may not see it),
+        GRANT_INVALID. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -100,8 +106,17 @@ class RecordingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateContentGrant(self, request, context):
+        """A grant to read this recording's content for as long as watching it takes, whatever becomes of the access
+        token. Errors: RECORDING_NOT_FOUND (also when the caller may not see it), RECORDING_NOT_READY. Idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ReadContent(self, request, context):
-        """Bytes of the composed file. Errors: RECORDING_NOT_FOUND, RECORDING_NOT_READY, RANGE_INVALID. Idempotent.
+        """Bytes of the composed file; by the user, or by a content grant. Errors: RECORDING_NOT_FOUND,
+        RECORDING_NOT_READY, RANGE_INVALID, GRANT_INVALID. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,6 +151,11 @@ def add_RecordingServiceServicer_to_server(servicer, server):
                     servicer.ListRecordings,
                     request_deserializer=giaoban_dot_recording_dot_v1_dot_recording__service__pb2.ListRecordingsRequest.FromString,
                     response_serializer=giaoban_dot_recording_dot_v1_dot_recording__service__pb2.ListRecordingsResponse.SerializeToString,
+            ),
+            'CreateContentGrant': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateContentGrant,
+                    request_deserializer=giaoban_dot_recording_dot_v1_dot_recording__service__pb2.CreateContentGrantRequest.FromString,
+                    response_serializer=giaoban_dot_recording_dot_v1_dot_recording__service__pb2.CreateContentGrantResponse.SerializeToString,
             ),
             'ReadContent': grpc.unary_stream_rpc_method_handler(
                     servicer.ReadContent,
@@ -257,6 +277,33 @@ class RecordingService:
             '/giaoban.recording.v1.RecordingService/ListRecordings',
             giaoban_dot_recording_dot_v1_dot_recording__service__pb2.ListRecordingsRequest.SerializeToString,
             giaoban_dot_recording_dot_v1_dot_recording__service__pb2.ListRecordingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateContentGrant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/giaoban.recording.v1.RecordingService/CreateContentGrant',
+            giaoban_dot_recording_dot_v1_dot_recording__service__pb2.CreateContentGrantRequest.SerializeToString,
+            giaoban_dot_recording_dot_v1_dot_recording__service__pb2.CreateContentGrantResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -23,11 +23,19 @@ class RecordingServiceStub:
     StopRecording: _aio.UnaryUnaryMultiCallable[_recording_service_pb2.StopRecordingRequest, _recording_service_pb2.StopRecordingResponse]
     """Errors: RECORDING_NOT_FOUND, RECORD_FORBIDDEN. Idempotent."""
     GetRecording: _aio.UnaryUnaryMultiCallable[_recording_service_pb2.GetRecordingRequest, _recording_service_pb2.GetRecordingResponse]
-    """Errors: RECORDING_NOT_FOUND (also when the caller may not see it). Idempotent."""
+    """By the user, or by a content grant. Errors: RECORDING_NOT_FOUND (also when the caller may not see it),
+    GRANT_INVALID. Idempotent.
+    """
     ListRecordings: _aio.UnaryUnaryMultiCallable[_recording_service_pb2.ListRecordingsRequest, _recording_service_pb2.ListRecordingsResponse]
     """Recordings of meetings the caller was appointed to or oversees, newest first. Idempotent."""
+    CreateContentGrant: _aio.UnaryUnaryMultiCallable[_recording_service_pb2.CreateContentGrantRequest, _recording_service_pb2.CreateContentGrantResponse]
+    """A grant to read this recording's content for as long as watching it takes, whatever becomes of the access
+    token. Errors: RECORDING_NOT_FOUND (also when the caller may not see it), RECORDING_NOT_READY. Idempotent.
+    """
     ReadContent: _aio.UnaryStreamMultiCallable[_recording_service_pb2.ReadContentRequest, _recording_service_pb2.ReadContentResponse]
-    """Bytes of the composed file. Errors: RECORDING_NOT_FOUND, RECORDING_NOT_READY, RANGE_INVALID. Idempotent."""
+    """Bytes of the composed file; by the user, or by a content grant. Errors: RECORDING_NOT_FOUND,
+    RECORDING_NOT_READY, RANGE_INVALID, GRANT_INVALID. Idempotent.
+    """
     RetryRecording: _aio.UnaryUnaryMultiCallable[_recording_service_pb2.RetryRecordingRequest, _recording_service_pb2.RetryRecordingResponse]
     """Composes again after a failure. Errors: RECORDING_NOT_FOUND, RECORD_FORBIDDEN, RECORDING_NOT_FAILED. Idempotent."""
 
@@ -58,7 +66,9 @@ class RecordingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _recording_service_pb2.GetRecordingRequest,
         context: _aio.ServicerContext[_recording_service_pb2.GetRecordingRequest, _abc.Awaitable[_recording_service_pb2.GetRecordingResponse]],
     ) -> _abc.Awaitable[_recording_service_pb2.GetRecordingResponse]:
-        """Errors: RECORDING_NOT_FOUND (also when the caller may not see it). Idempotent."""
+        """By the user, or by a content grant. Errors: RECORDING_NOT_FOUND (also when the caller may not see it),
+        GRANT_INVALID. Idempotent.
+        """
 
     @_abc_1.abstractmethod
     def ListRecordings(
@@ -69,12 +79,24 @@ class RecordingServiceServicer(metaclass=_abc_1.ABCMeta):
         """Recordings of meetings the caller was appointed to or oversees, newest first. Idempotent."""
 
     @_abc_1.abstractmethod
+    def CreateContentGrant(
+        self,
+        request: _recording_service_pb2.CreateContentGrantRequest,
+        context: _aio.ServicerContext[_recording_service_pb2.CreateContentGrantRequest, _abc.Awaitable[_recording_service_pb2.CreateContentGrantResponse]],
+    ) -> _abc.Awaitable[_recording_service_pb2.CreateContentGrantResponse]:
+        """A grant to read this recording's content for as long as watching it takes, whatever becomes of the access
+        token. Errors: RECORDING_NOT_FOUND (also when the caller may not see it), RECORDING_NOT_READY. Idempotent.
+        """
+
+    @_abc_1.abstractmethod
     def ReadContent(
         self,
         request: _recording_service_pb2.ReadContentRequest,
         context: _aio.ServicerContext[_recording_service_pb2.ReadContentRequest, _abc.AsyncIterator[_recording_service_pb2.ReadContentResponse]],
     ) -> _abc.AsyncIterator[_recording_service_pb2.ReadContentResponse]:
-        """Bytes of the composed file. Errors: RECORDING_NOT_FOUND, RECORDING_NOT_READY, RANGE_INVALID. Idempotent."""
+        """Bytes of the composed file; by the user, or by a content grant. Errors: RECORDING_NOT_FOUND,
+        RECORDING_NOT_READY, RANGE_INVALID, GRANT_INVALID. Idempotent.
+        """
 
     @_abc_1.abstractmethod
     def RetryRecording(
