@@ -35,6 +35,8 @@ async def test_the_uninvited_wait_until_the_chair_decides(house: House, new_pers
     await other.enter(meeting_id)
     await expect(other.page.get_by_text("Đang chờ chủ tọa cho vào")).to_be_visible()
     await chair.button("Từ chối: Ngô Thanh Hà").click()
+    await expect(chair.page.get_by_role("alertdialog").get_by_role("button", name="Thôi")).to_be_focused()
+    await chair.page.get_by_role("alertdialog").get_by_role("button", name="Từ chối").click()
     await expect(other.page.get_by_text("Yêu cầu vào họp không được chấp nhận.")).to_be_visible()
     await expect(chair.row("Ngô Thanh Hà")).to_have_count(0)
 

@@ -293,6 +293,20 @@ export const en: Messages = {
     panel_open: "Open the side panel",
     panel_close: "Close the side panel",
   },
+  undo: {
+    undo: "Undo",
+    hint: "Press Z to undo",
+    done: {
+      mute_all: "All are muted",
+      mute_participant: "Muted",
+      unmute_participant: "May use the microphone",
+      grant_floor: "The floor was given",
+      take_floor: "The floor was taken",
+      call_site: "The site was called",
+      end_call: "The call was ended",
+      set_stage: "The main screen was changed",
+    },
+  },
   mic: {
     button: "Microphone",
     none: "No microphone",
@@ -374,6 +388,8 @@ export const en: Messages = {
     admit_named: "Admit: {{name}}",
     refuse: "Refuse",
     refuse_named: "Refuse: {{name}}",
+    refuse_confirm: "Refuse {{name}}?",
+    refuse_detail: "This person cannot come into the meeting any more. This cannot be undone.",
     since: "waiting since {{time}}",
   },
   chat: {
@@ -429,6 +445,7 @@ export const en: Messages = {
     chat: "Open the chat",
     mute_all: "Mute all (moderators)",
     next: "Give the floor to the next in line (moderators)",
+    undo: "Undo the last act of running the meeting",
     help: "Show this list",
   },
 };

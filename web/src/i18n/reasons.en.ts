@@ -401,7 +401,6 @@ export const reasonsEn: typeof reasonsVi = {
     UNKNOWN_PARTY: "No longer in your organisation's directory. Take it out and choose again.",
     UNKNOWN_TIME_ZONE: "There is no such time zone. Choose from the list.",
     UNKNOWN_VALUE: "This value cannot be used. Choose from the list.",
-    UNKNOWN_ZONE: "There is no such zone. Choose from the list.",
     WINDOW_TOO_LONG: "The span of time is too long. Choose a shorter one.",
     WRONG_LENGTH: "The length is wrong.",
   },

@@ -397,7 +397,6 @@ export const reasonsVi = {
     UNKNOWN_PARTY: "Không còn trong danh bạ của tổ chức. Bỏ ra rồi chọn lại.",
     UNKNOWN_TIME_ZONE: "Không có múi giờ này. Chọn từ danh sách.",
     UNKNOWN_VALUE: "Giá trị này không dùng được. Chọn từ danh sách.",
-    UNKNOWN_ZONE: "Không có vùng này. Chọn từ danh sách.",
     WINDOW_TOO_LONG: "Khoảng thời gian quá dài. Chọn khoảng ngắn hơn.",
     WRONG_LENGTH: "Độ dài không đúng.",
   },

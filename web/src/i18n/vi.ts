@@ -297,6 +297,20 @@ export const vi = {
     panel_open: "Mở bảng bên",
     panel_close: "Đóng bảng bên",
   },
+  undo: {
+    undo: "Hoàn tác",
+    hint: "Nhấn phím Z để hoàn tác",
+    done: {
+      mute_all: "Đã tắt mic tất cả",
+      mute_participant: "Đã tắt mic",
+      unmute_participant: "Đã cho mở mic",
+      grant_floor: "Đã cho phát biểu",
+      take_floor: "Đã thu quyền phát biểu",
+      call_site: "Đã mời điểm cầu",
+      end_call: "Đã thôi mời điểm cầu",
+      set_stage: "Đã đổi màn hình chính",
+    },
+  },
   mic: {
     button: "Micrô",
     none: "Không có mic",
@@ -378,6 +392,8 @@ export const vi = {
     admit_named: "Cho vào: {{name}}",
     refuse: "Từ chối",
     refuse_named: "Từ chối: {{name}}",
+    refuse_confirm: "Từ chối {{name}}?",
+    refuse_detail: "Người này không vào được cuộc họp nữa. Việc này không hoàn tác được.",
     since: "chờ từ {{time}}",
   },
   chat: {
@@ -434,6 +450,7 @@ export const vi = {
     chat: "Mở trò chuyện",
     mute_all: "Tắt mic tất cả (điều hành)",
     next: "Mời người kế tiếp phát biểu (điều hành)",
+    undo: "Hoàn tác việc điều hành vừa làm",
     help: "Hiện bảng này",
   },
 };

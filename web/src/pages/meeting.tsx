@@ -72,6 +72,7 @@ function MeetingDetails({ meeting }: { meeting: Meeting }) {
                 {t("meeting.edit")}
               </Link>
               <Confirm
+                final
                 trigger={<Button>{t("meeting.cancel")}</Button>}
                 title={t("meeting.cancel_confirm")}
                 detail={t("meeting.cancel_detail")}

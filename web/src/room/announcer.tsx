@@ -2,13 +2,17 @@
 // Says what has just happened, to eyes and to screen readers, and what went wrong with an act.
 
 import type { TFunction } from "i18next";
+import { Undo2 } from "lucide-react";
 import { useEffect, useState } from "react";
 import { useTranslation } from "react-i18next";
 
-import { useRoomContext } from "./context";
+import { Button } from "../ui/basics";
+import { useRoom, useRoomContext, useUndo } from "./context";
+import type { Command } from "./protocol";
 import { mayModerate, type RoomState } from "./state";
 
 const SHOWN_MS = 6_000;
+const UNDO_MS = 10_000;
 
 export function Announcer() {
   const { t } = useTranslation();
@@ -37,8 +41,56 @@ export function Announcer() {
       <p role="alert" className={failure ? "toast is-bad" : "visually-hidden"}>
         {failure}
       </p>
+      <UndoOffer />
     </div>
   );
+}
+
+/** Offers to take the last act back; stays as long as somebody points at it or has it in focus. */
+function UndoOffer() {
+  const { t } = useTranslation();
+  const { done, setDone } = useRoomContext();
+  const participants = useRoom((state) => state.participants);
+  const undo = useUndo();
+  const [held, setHeld] = useState(false);
+  useEffect(() => {
+    if (!done || held) return;
+    const timer = setTimeout(() => setDone(null), UNDO_MS);
+    return () => clearTimeout(timer);
+  }, [done, held, setDone]);
+
+  const id = done && "participant_id" in done.command ? done.command.participant_id : undefined;
+  const name = (id && participants.get(id)?.party.name) || null;
+  const words = done && `${t(`undo.done.${actOf(done.command)}`)}${name ? `: ${name}` : ""}`;
+  return (
+    // Nobody acts on the group; it only waits while its button is pointed at or in focus.
+    // eslint-disable-next-line jsx-a11y/no-noninteractive-element-interactions
+    <div
+      role="group"
+      aria-label={t("undo.undo")}
+      className={done ? "toast undo" : "visually-hidden"}
+      onPointerEnter={() => setHeld(true)}
+      onPointerLeave={() => setHeld(false)}
+      onFocus={() => setHeld(true)}
+      onBlur={() => setHeld(false)}
+    >
+      <span role="status">
+        {words}
+        {done && <span className="visually-hidden">. {t("undo.hint")}</span>}
+      </span>
+      {done && (
+        <Button onPress={undo} aria-keyshortcuts="Z">
+          <Undo2 size={16} aria-hidden="true" />
+          {t("undo.undo")}
+        </Button>
+      )}
+    </div>
+  );
+}
+
+function actOf(command: Command) {
+  if (command.act === "mute_participant" && !command.muted) return "unmute_participant";
+  return command.act as "mute_all";
 }
 
 /** What is worth saying about a change, most important first. */

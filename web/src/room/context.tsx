@@ -12,6 +12,7 @@ import { trackKey } from "./peers";
 import type { Command, Participant, Source } from "./protocol";
 import type { RoomSession } from "./session";
 import type { RoomState } from "./state";
+import { undoOf } from "./undo";
 import { ConnectionLost } from "./ws";
 
 interface RoomContextValue {
@@ -20,6 +21,14 @@ interface RoomContextValue {
   /** The last thing that went wrong with an act, for the toast. */
   failure: string | null;
   attempt: (act: () => Promise<unknown>) => void;
+  /** The last act that can be taken back, with what takes it back. */
+  done: Done | null;
+  setDone: (done: Done | null) => void;
+}
+
+export interface Done {
+  command: Command;
+  undo: Command[];
 }
 
 const RoomContext = createContext<RoomContextValue | null>(null);
@@ -36,6 +45,7 @@ export function RoomProvider({
   const { t } = useTranslation();
   const wordsOf = useProblemWords();
   const [failure, setFailure] = useState<string | null>(null);
+  const [done, setDone] = useState<Done | null>(null);
   const attempt = useCallback(
     (act: () => Promise<unknown>) => {
       setFailure(null);
@@ -54,7 +64,10 @@ export function RoomProvider({
     () => session.refused.subscribe(({ error }) => error && attempt(() => Promise.reject(error))),
     [session, attempt],
   );
-  const value = useMemo(() => ({ session, meeting, failure, attempt }), [session, meeting, failure, attempt]);
+  const value = useMemo(
+    () => ({ session, meeting, failure, attempt, done, setDone }),
+    [session, meeting, failure, attempt, done],
+  );
   return <RoomContext value={value}>{children}</RoomContext>;
 }
 
@@ -72,10 +85,32 @@ export function useDevices<T>(select: (state: DevicesState) => T): T {
   return useStore(useRoomContext().session.devices.store, select);
 }
 
-/** Sends an act; a refusal is shown in words. */
+/** Sends an act; a refusal is shown in words, and what can be taken back is offered for a while. */
 export function useCommand(): (command: Command) => void {
-  const { session, attempt } = useRoomContext();
-  return useCallback((command) => attempt(() => session.command(command)), [session, attempt]);
+  const { session, attempt, setDone } = useRoomContext();
+  return useCallback(
+    (command) => {
+      const undo = undoOf(command, session.state.getState());
+      attempt(async () => {
+        await session.command(command);
+        if (undo.length > 0) setDone({ command, undo });
+      });
+    },
+    [session, attempt, setDone],
+  );
+}
+
+/** Takes the last act back, if that is still offered. */
+export function useUndo(): () => void {
+  const { session, attempt, done, setDone } = useRoomContext();
+  return useCallback(() => {
+    if (!done) return;
+    setDone(null);
+    attempt(async () => {
+      // One after the other: a call must have ended before the floor is given back.
+      for (const command of done.undo) await session.command(command);
+    });
+  }, [session, attempt, done, setDone]);
 }
 
 export function useMe(): Participant | undefined {

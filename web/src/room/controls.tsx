@@ -175,6 +175,7 @@ export function Controls() {
         onConfirm={() => session.leave()}
       />
       <ConfirmDialog
+        final
         isOpen={asking === "end"}
         onOpenChange={() => setAsking(null)}
         title={t("room.end_confirm")}

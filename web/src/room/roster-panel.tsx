@@ -80,6 +80,7 @@ export function RosterPanel() {
       </ul>
       {removing && (
         <ConfirmDialog
+          final
           isOpen
           onOpenChange={() => setRemoving(null)}
           title={t("roster.remove_confirm", { name: removing.party.name })}
@@ -207,39 +208,57 @@ function WaitingList({ waiting }: { waiting: readonly Waiting[] }) {
     mutationFn: ({ id, decision }: { id: string; decision: "admit" | "refuse" }) =>
       decideAdmission(meeting.id, id, decision),
   });
+  const [refusing, setRefusing] = useState<Waiting | null>(null);
   return (
     <section className="waiting" aria-label={t("waiting.title", { count: waiting.length })}>
       <h2>{t("waiting.title", { count: waiting.length })}</h2>
       {decide.error && <ProblemBox error={decide.error} />}
       <ul>
-        {waiting.map(({ admission_id: id, party, request_time }) => (
-          <li key={id}>
-            <span className="roster-who">
-              <strong>{party.name}</strong>
-              <small>
-                {[party.unit_name, t("waiting.since", { time: formatTime(request_time, meeting.time_zone) })]
-                  .filter(Boolean)
-                  .join(" · ")}
-              </small>
-            </span>
-            <span className="roster-acts">
-              <Button
-                aria-label={t("waiting.refuse_named", { name: party.name })}
-                onPress={() => decide.mutate({ id, decision: "refuse" })}
-              >
-                {t("waiting.refuse")}
-              </Button>
-              <Button
-                tone="primary"
-                aria-label={t("waiting.admit_named", { name: party.name })}
-                onPress={() => decide.mutate({ id, decision: "admit" })}
-              >
-                {t("waiting.admit")}
-              </Button>
-            </span>
-          </li>
-        ))}
+        {waiting.map((each) => {
+          const { admission_id: id, party, request_time } = each;
+          return (
+            <li key={id}>
+              <span className="roster-who">
+                <strong>{party.name}</strong>
+                <small>
+                  {[
+                    party.unit_name,
+                    t("waiting.since", { time: formatTime(request_time, meeting.time_zone) }),
+                  ]
+                    .filter(Boolean)
+                    .join(" · ")}
+                </small>
+              </span>
+              <span className="roster-acts">
+                <Button
+                  aria-label={t("waiting.refuse_named", { name: party.name })}
+                  onPress={() => setRefusing(each)}
+                >
+                  {t("waiting.refuse")}
+                </Button>
+                <Button
+                  tone="primary"
+                  aria-label={t("waiting.admit_named", { name: party.name })}
+                  onPress={() => decide.mutate({ id, decision: "admit" })}
+                >
+                  {t("waiting.admit")}
+                </Button>
+              </span>
+            </li>
+          );
+        })}
       </ul>
+      {refusing && (
+        <ConfirmDialog
+          final
+          isOpen
+          onOpenChange={() => setRefusing(null)}
+          title={t("waiting.refuse_confirm", { name: refusing.party.name })}
+          detail={t("waiting.refuse_detail")}
+          confirm={t("waiting.refuse")}
+          onConfirm={() => decide.mutate({ id: refusing.admission_id, decision: "refuse" })}
+        />
+      )}
     </section>
   );
 }

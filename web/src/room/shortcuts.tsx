@@ -7,7 +7,7 @@ import { useTranslation } from "react-i18next";
 
 import { Button } from "../ui/basics";
 import { useActs } from "./controls";
-import { useRoom } from "./context";
+import { useRoom, useUndo } from "./context";
 import { mayModerate, maySpeak } from "./state";
 
 const STORAGE_KEY = "giaoban.shortcuts";
@@ -23,6 +23,7 @@ const KEYS = {
   "3": "chat",
   x: "mute_all",
   n: "next",
+  z: "undo",
   "?": "help",
 } as const;
 
@@ -40,6 +41,7 @@ export function Shortcuts({
 }) {
   const { t } = useTranslation();
   const acts = useActs();
+  const undo = useUndo();
   const role = useRoom((state) => state.role);
   const [enabled, setEnabled] = useState(() => localStorage.getItem(STORAGE_KEY) !== "off");
 
@@ -52,13 +54,14 @@ export function Shortcuts({
       event.preventDefault();
       if (act === "help") onOpenChange(true);
       else if (act === "roster" || act === "floor" || act === "chat") onPanel(act);
+      else if (act === "undo") undo();
       else if (act === "mute_all" || act === "next") {
         if (mayModerate(role)) (act === "next" ? acts.next : acts.muteAll)();
       } else if (maySpeak(role)) acts[act]();
     };
     window.addEventListener("keydown", onKey);
     return () => window.removeEventListener("keydown", onKey);
-  }, [acts, enabled, role, onOpenChange, onPanel]);
+  }, [acts, undo, enabled, role, onOpenChange, onPanel]);
 
   return (
     <ModalOverlay className="overlay" isDismissable isOpen={open} onOpenChange={onOpenChange}>

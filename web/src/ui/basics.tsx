@@ -156,6 +156,7 @@ export function Confirm({
   confirm,
   keep,
   tone = "danger",
+  final = false,
   onConfirm,
   children,
 }: {
@@ -165,13 +166,14 @@ export function Confirm({
   confirm: string;
   keep?: string;
   tone?: Tone;
+  final?: boolean;
   onConfirm: () => void;
   children?: ReactNode;
 }) {
   return (
     <DialogTrigger>
       {trigger}
-      <ConfirmDialog {...{ title, detail, confirm, keep, tone, onConfirm, children }} />
+      <ConfirmDialog {...{ title, detail, confirm, keep, tone, final, onConfirm, children }} />
     </DialogTrigger>
   );
 }
@@ -182,6 +184,7 @@ export function ConfirmDialog({
   confirm,
   keep,
   tone = "danger",
+  final = false,
   onConfirm,
   children,
   isOpen,
@@ -192,6 +195,8 @@ export function ConfirmDialog({
   confirm: string;
   keep?: string | undefined;
   tone?: Tone;
+  /** Nothing takes it back: Enter pressed twice by mistake must not do it. */
+  final?: boolean;
   onConfirm: () => void;
   children?: ReactNode;
   isOpen?: boolean;
@@ -209,11 +214,14 @@ export function ConfirmDialog({
               <p>{detail}</p>
               {children}
               <div className="dialog-acts">
-                <Button onPress={close}>{keep ?? t("app.cancel")}</Button>
+                {/* eslint-disable-next-line jsx-a11y/no-autofocus -- a dialog must take the focus (WAI-ARIA APG) */}
+                <Button autoFocus={final} onPress={close}>
+                  {keep ?? t("app.cancel")}
+                </Button>
                 <Button
                   tone={tone}
                   // eslint-disable-next-line jsx-a11y/no-autofocus -- a dialog must take the focus (WAI-ARIA APG)
-                  autoFocus
+                  autoFocus={!final}
                   onPress={() => {
                     onConfirm();
                     close();
