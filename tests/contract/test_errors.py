@@ -5,9 +5,16 @@ import re
 from collections import defaultdict
 
 import pytest
+from giaoban.identity.v1.identity_pb2 import Organisation
+from giaoban.identity.v1.identity_service_pb2 import ImportDirectoryRequest
+from giaoban.scheduling.v1.scheduling_service_pb2 import UpdateMeetingRequest
 from giaoban_gateway import problems
-from giaoban_kit.errors import BASES, ErrorKind, GiaobanError
+from giaoban_identity.convert import directory_from_proto
+from giaoban_kit.errors import BASES, ErrorKind, GiaobanError, Invalid
+from giaoban_kit.ids import new_id
 from giaoban_kit.status import CODES
+from giaoban_kit.validate import Violations
+from giaoban_scheduling.convert import edit_from_proto
 
 from tools.errors_page import (
     GATEWAY_ONLY,
@@ -105,6 +112,24 @@ def test_reasons_of_fields_are_in_capitals() -> None:
     found = field_reasons()
     assert len(found) > 10
     assert not [reason for reason in found if not is_reason(reason)]
+
+
+def test_an_unknown_time_zone_has_one_reason() -> None:
+    """Whoever is told of a zone that does not exist, of an organisation or of a meeting, gets the same word."""
+    zone = "Sao Hỏa"
+    check = Violations()
+    directory_from_proto(ImportDirectoryRequest(organisation=Organisation(time_zone=zone)), check)
+    with pytest.raises(Invalid) as imported:
+        check.raise_if_any()
+    with pytest.raises(Invalid) as edited:
+        edit_from_proto(UpdateMeetingRequest(meeting_id=new_id(), time_zone=zone))
+    given = [
+        each.reason
+        for error in (imported.value, edited.value)
+        for each in error.violations
+        if each.field.endswith("time_zone")
+    ]
+    assert given == ["UNKNOWN_TIME_ZONE"] * 2
 
 
 def test_what_the_protos_promise_exists() -> None:

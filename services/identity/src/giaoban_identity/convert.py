@@ -203,7 +203,7 @@ def directory_from_proto(request: calls.ImportDirectoryRequest, check: Violation
     check.require(
         _is_zone(zone),
         "organisation.time_zone",
-        "UNKNOWN_ZONE",
+        "UNKNOWN_TIME_ZONE",
         'Use an IANA time zone such as "Asia/Ho_Chi_Minh".',
     )
     return Directory(
