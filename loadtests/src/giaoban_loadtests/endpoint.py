@@ -8,6 +8,7 @@ is encoded or decoded at run time. Datagrams are hostile: whatever comes is coun
 import asyncio
 import random
 import socket
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -31,6 +32,8 @@ CLIENT_HELLO_DELAY = 0.04
 REPORT_INTERVAL = 1.0
 MAX_DATAGRAM_BYTES = 2048
 RECEIVE_BUFFER_BYTES = 1 << 20
+# Counters of one socket (linux/sock_diag.h); Python has no name for the option.
+SO_MEMINFO, _MEMINFO_FIELDS, _MEMINFO_DROPS = 55, 9, 8
 RIDS = ("l", "m", "h")  # of simulcast layers, as the web client names them, smallest first
 
 
@@ -54,6 +57,7 @@ class ConnectionStats:
     keyframe_requests: int
     keyframes_sent: int
     retransmitted: int
+    kernel_drops: int  # datagrams that the socket's receive buffer had no room for
     remote_loss: float  # the worst fraction that the other side reported about us last
 
 
@@ -97,7 +101,7 @@ class PeerConnection:
         self._publisher: Publisher | None = None
         self._remote: sdp.Remote | None = None
         self._version = 0
-        self._malformed = self._send_errors = 0
+        self._malformed = self._send_errors = self._drops = 0
         self._ssrc = random.getrandbits(32)
         layers = RIDS[: len(clip.layers)] if clip is not None and clip.upper else ()
         self._tracks = sdp.PublishedTracks(
@@ -193,8 +197,15 @@ class PeerConnection:
             keyframe_requests=sent.keyframe_requests if sent else 0,
             keyframes_sent=sent.keyframes if sent else 0,
             retransmitted=sent.retransmitted if sent else 0,
+            kernel_drops=self._kernel_drops(),
             remote_loss=inbound.remote_loss,
         )
+
+    def _kernel_drops(self) -> int:
+        if self.state != "closed":
+            info = self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 4 * _MEMINFO_FIELDS)
+            (self._drops,) = struct.unpack_from("=I", info, 4 * _MEMINFO_DROPS)
+        return self._drops
 
     def streams_of(self, mid: str) -> list[ReceivedStream]:
         """Return what was received on one m-line."""

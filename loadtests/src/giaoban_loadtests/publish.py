@@ -106,6 +106,7 @@ class Pacer:
     def __init__(self) -> None:
         self.late_ticks = 0  # sent late by more than a frame: the generator, not the network, is too slow
         self.skipped_ticks = 0
+        self.ticks = 0  # run so far
         self._phases: list[list[Publisher]] = [[] for _ in range(PHASES)]
         self._timer: asyncio.TimerHandle | None = None
         self._tick = 0
@@ -140,6 +141,7 @@ class Pacer:
             for publisher in tuple(self._phases[self._tick % PHASES]):
                 publisher.frame()
             self._tick += 1
+            self.ticks += 1
         if any(self._phases):
             # uvloop's timers have whole milliseconds and may fire early: without a floor that would spin.
             delay = max(self._start + self._tick * TICK_SECONDS - loop.time(), TIMER_SECONDS)

@@ -7,7 +7,9 @@ It joins, publishes, answers offers, and comes back by itself as the protocol as
 import asyncio
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import httpx
@@ -28,6 +30,12 @@ MAX_BACKOFF = 5.0
 STABLE_AFTER = 10.0  # seconds in a meeting after which backing off begins anew
 LEFT = "left"  # what `run` returns after `leave`: the server closes such a connection without a word
 RETRIED_CODES = {"server_stopping", "no_media_node", "internal"}
+
+
+@lru_cache(maxsize=64)
+def _decode(text: str | bytes) -> Any:
+    # The gateway sends the same bytes to all; what comes out is shared, and nobody changes it.
+    return json.loads(text)
 
 
 class SignallingError(Exception):
@@ -110,6 +118,8 @@ class Participant:
         view: View | None = None,
         local_ip: str = "0.0.0.0",  # noqa: S104 see PeerConnection
         decrypt_every: int = 1,
+        stamped: bool = False,
+        on_delay: Callable[[float], None] | None = None,
     ) -> None:
         self.name = identity.name
         self.participant_id: str | None = None
@@ -123,6 +133,11 @@ class Participant:
         self._pacer, self._clip = pacer, clip
         self._view = view or View()
         self._local_ip, self._decrypt_every = local_ip, decrypt_every
+        self._stamped, self._on_delay = stamped, on_delay
+        self.on_state: Callable[[MeetingState], None] | None = None  # called after each snapshot and delta
+        self.messages = 0  # received from the server
+        self.connecting_time = 0.0  # when the last connection began, on the event loop's clock
+        self.joined_time = 0.0  # when it was answered by `joined`
         self._token: str | None = None
         self._leaving = False
         self._socket: websockets.ClientConnection | None = None
@@ -194,6 +209,7 @@ class Participant:
 
     async def _connect(self) -> str | None:
         """Hold one WebSocket; return the code of `ended`, None when it closed without one."""
+        self.connecting_time = asyncio.get_running_loop().time()
         ticket = await self._ticket()
         url = self._api.base_url.replace("http", "ws", 1) + f"/v1/meetings/{self._meeting_id}/connect"
         async with websockets.connect(
@@ -254,7 +270,8 @@ class Participant:
 
     async def _on_text(self, text: str | bytes) -> str | None:
         try:
-            message = json.loads(text)
+            self.messages += 1
+            message = _decode(text)
             return await self._on_message(message)
         except (KeyError, TypeError, ValueError) as error:
             # Also SdpError: what the server sent cannot be used, so join afresh.
@@ -267,6 +284,8 @@ class Participant:
             await self._on_joined(message)
         elif kind in {"snapshot", "delta"}:
             self.state.apply(message)
+            if self.on_state is not None:
+                self.on_state(self.state)
         elif kind == "offer":
             await self._on_offer(message)
         elif kind == "rejoin":
@@ -293,12 +312,15 @@ class Participant:
             # We came back with connections that the server no longer knows.
             self._drop_media()
             await self._publish()
+        self.joined_time = asyncio.get_running_loop().time()
         self.joined.set()
 
     async def _on_offer(self, message: dict[str, Any]) -> None:
         if message.get("new_connection") or self.receiver is None:
             self._close(self.receiver)
-            self.receiver = PeerConnection(local_ip=self._local_ip, decrypt_every=self._decrypt_every)
+            self.receiver = PeerConnection(
+                local_ip=self._local_ip, decrypt_every=self._decrypt_every, on_delay=self._on_delay
+            )
             self._watch(self.receiver)
         answer = self.receiver.answer(message["sdp"])
         self.feeds = tuple(Feed(f["mid"], f["participant_id"], f["source"]) for f in message["feeds"])
@@ -333,6 +355,7 @@ class Participant:
             pacer=self._pacer,
             local_ip=self._local_ip,
             decrypt_every=self._decrypt_every,
+            stamped=self._stamped,
         )
         self._watch(self.publisher)
         tracks = self.publisher.published

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Owns what a scenario is: a hypothesis with limits from the table of goals, tried in bounded time and traffic.
+
+A module here is a scenario when it has HYPOTHESIS, PARAMETERS (name → default, all numbers), SECONDS (at most) and
+`run(context)`. Its docstring says what is done and what must hold.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from giaoban_loadtests.results import Figure
+from giaoban_loadtests.stack import LocalStack
+from giaoban_loadtests.systems import System
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a scenario works with. `stack` is None when the system runs elsewhere; `say` tells progress."""
+
+    system: System
+    local_ip: str
+    parameters: Mapping[str, int]
+    stack: LocalStack | None
+    say: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out. `watched` is what the machine did while it was measured; see results.Result for the rest."""
+
+    figures: Sequence[Figure]
+    watched: Mapping[str, object]
+    distributions: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    timelines: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+
+
+class Scenario(Protocol):
+    """A module of this package."""
+
+    HYPOTHESIS: str
+    PARAMETERS: Mapping[str, int]
+    SECONDS: int
+    __doc__: str
+
+    async def run(self, context: Context) -> Outcome: ...
+
+
+def names() -> list[str]:
+    """Return the names of all scenarios."""
+    return sorted(each.name for each in pkgutil.iter_modules(__path__))
+
+
+def find(name: str) -> Scenario:
+    """Return a scenario by its name; raises ValueError with the names there are."""
+    if name not in names():
+        raise ValueError(f"SCENARIO={name}: there is no such scenario; there are {', '.join(names())}")
+    scenario: Scenario = importlib.import_module(f"{__name__}.{name}")
+    return scenario
