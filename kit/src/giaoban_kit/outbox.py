@@ -31,7 +31,7 @@ POLL_SECONDS = 5.0  # the safety net under NOTIFY
 RETRY_SECONDS = 1.0
 PRUNE_SECONDS = 600.0
 KEEP_PUBLISHED = "1 day"
-KEEP_INBOX = "30 days"  # longer than any stream keeps an event (14 days)
+KEEP_INBOX = "30 days"  # longer than an event can come again: 14 days in its stream, 14 as a dead letter
 
 PUBLISHED = Counter("giaoban_outbox_published_total", "Events published from the outbox")
 OLDEST = Gauge("giaoban_outbox_oldest_seconds", "Age of the oldest event that was not published yet")
@@ -115,19 +115,30 @@ async def first_time(session: AsyncSession, consumer: str, event_id: str) -> boo
 async def relaying(
     db: Database, js: JetStreamContext, poll_seconds: float = POLL_SECONDS
 ) -> AsyncIterator[None]:
-    """Publishes the outbox in the background while the block runs; works through failures of both sides."""
+    """Publishes the outbox in the background while the block runs, and prunes; works through failures of both sides."""
     wake = asyncio.Event()
     tasks = [
         asyncio.create_task(_relay(_Relay(db, js), wake, poll_seconds), name="outbox-relay"),
         asyncio.create_task(_listen(db, wake), name="outbox-listen"),
-        asyncio.create_task(_prune(db), name="outbox-prune"),
     ]
     try:
-        yield
+        async with pruning(db):
+            yield
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def pruning(db: Database) -> AsyncIterator[None]:
+    """Forgets events that were published or heard long ago while the block runs; for who only hears events."""
+    task = asyncio.create_task(_prune(db), name="outbox-prune")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from giaoban_kit.events import connect_nats, consuming, ensure_dead_letters, eve
 from giaoban_kit.grpc_client import channel
 from giaoban_kit.grpc_server import grpc_server
 from giaoban_kit.ids import new_id
+from giaoban_kit.outbox import pruning
 from giaoban_kit.run import until_signalled
 from giaoban_kit.service_auth import ServiceIdentity
 from giaoban_kit.telemetry import Readiness, telemetry
@@ -41,7 +42,9 @@ async def start(config: Config, stack: AsyncExitStack) -> int:
     identity, readiness, clock = ServiceIdentity.from_config(config), Readiness(), SystemClock()
     begins = stack.enter_async_context
     await begins(telemetry(config, readiness))
-    begin = SqlTransactions(await begins(database(config)))
+    db = await begins(database(config))
+    await begins(pruning(db))
+    begin = SqlTransactions(db)
     js = (await begins(connect_nats(config))).jetstream()
     directory = await begins(channel(config.identity_target, identity))
     letters = JinjaLetters(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from aiosmtpd.smtp import SMTP, Envelope
 from giaoban.identity.v1 import identity_pb2 as id_nouns
 from giaoban.identity.v1.identity_service_pb2 import (
@@ -636,3 +637,30 @@ class TestHouse:
         """The migrated database has exactly the tables of the code."""
         async with database(house.config) as db:
             assert await schema_drift(db, metadata) == []
+
+
+async def test_events_heard_long_ago_are_forgotten(house: House) -> None:
+    """What no stream can bring again goes; what one still could stays."""
+    await house.service.aclose()
+    async with database(house.config) as db:
+        remember = sa.text(
+            "INSERT INTO inbox (consumer, event_id, received_at)"
+            " VALUES ('c', 'old', now() - interval '31 days'), ('c', 'young', now() - interval '15 days')"
+        )
+        async with db.engine.begin() as connection:
+            await connection.execute(remember)
+
+        async def heard() -> list[str]:
+            async with db.engine.connect() as connection:
+                return list(
+                    await connection.scalars(sa.text("SELECT event_id FROM inbox WHERE consumer = 'c'"))
+                )
+
+        assert sorted(await heard()) == ["old", "young"]
+        house.service = AsyncExitStack()
+        await house.start()
+
+        async def forgotten() -> bool:
+            return await heard() == ["young"]
+
+        await until(forgotten)

@@ -26,6 +26,7 @@ MAX_LIST_WINDOW = timedelta(days=400)
 OPENS_BEFORE = timedelta(minutes=60)
 CLOSES_AFTER = timedelta(hours=12)  # after the planned end
 WAITING_LIMIT = 100
+KEEP_KEYS = timedelta(days=30)  # a request with the same idempotency key is a new one after that
 
 
 class PartyKind(enum.Enum):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Owns the regular end of meetings that everyone has left."""
+"""Owns what happens by itself with time: meetings that everyone has left end, old idempotency keys go."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -27,6 +27,7 @@ async def ending_overdue(
                 ENDED_OVERDUE.inc(ended)
                 if ended:
                     log.info("overdue_meetings_ended", meetings=ended)
+                await scheduling.forget_keys()
             except Exception as error:  # noqa: BLE001  # the next turn tries again; serving goes on
                 log.warning("end_overdue_failed", error=type(error).__name__)
             await asyncio.sleep(every.total_seconds())

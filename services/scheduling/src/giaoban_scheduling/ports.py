@@ -156,6 +156,10 @@ class Keys(Protocol):
         """Remembers it; False if somebody has it already. Waits for others who claim the same key."""
         ...
 
+    async def forget(self, claimed_before: datetime) -> int:
+        """Forgets those claimed before; how many."""
+        ...
+
 
 class News(Protocol):
     """Facts that become public when the transaction commits."""

@@ -13,6 +13,7 @@ from giaoban_kit.errors import Conflict, FieldViolation
 
 from giaoban_scheduling.access import LEADERS, Access
 from giaoban_scheduling.domain import (
+    KEEP_KEYS,
     Appointment,
     Draft,
     Edit,
@@ -233,6 +234,11 @@ class Scheduling:
                     await _end(records, meeting, now)
                     ended += 1
         return ended
+
+    async def forget_keys(self) -> int:
+        """Forgets idempotency keys that nobody sends again; how many."""
+        async with self._begin() as records:
+            return await records.keys.forget(self._clock.now() - KEEP_KEYS)
 
     async def _earlier(self, caller: Caller, key: str, digest: bytes) -> Meeting | None:
         async with self._begin() as records:

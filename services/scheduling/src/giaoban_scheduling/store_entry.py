@@ -174,6 +174,11 @@ class SqlKeys:
         done = await connection.execute(insert.on_conflict_do_nothing().returning(col(KeyRow.key)))
         return done.first() is not None
 
+    async def forget(self, claimed_before: datetime) -> int:
+        connection = await self._session.connection()
+        gone = sa.delete(KeyRow).where(col(KeyRow.created_at) < claimed_before)
+        return len((await connection.execute(gone.returning(col(KeyRow.key)))).all())
+
 
 @dataclass(frozen=True, slots=True)
 class SqlRecords:

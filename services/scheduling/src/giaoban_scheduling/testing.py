@@ -6,7 +6,7 @@ import copy
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from giaoban_scheduling.domain import (
     Admission,
@@ -31,7 +31,7 @@ class State:
     bookings: dict[tuple[str, str], tuple[datetime, datetime]] = field(default_factory=dict)
     admissions: dict[str, Admission] = field(default_factory=dict)
     presences: dict[tuple[str, str], Presence] = field(default_factory=dict)
-    keys: dict[tuple[str, str, str], tuple[bytes, str]] = field(default_factory=dict)
+    keys: dict[tuple[str, str, str], tuple[bytes, str, datetime]] = field(default_factory=dict)
     heard: set[str] = field(default_factory=set)
     news: list[tuple[str, str]] = field(default_factory=list)  # verb, meeting id
 
@@ -164,14 +164,21 @@ class MemoryKeys:
         self._state = state
 
     async def find(self, caller: Caller, key: str) -> tuple[bytes, str] | None:
-        return self._state.keys.get((caller.organisation_id, caller.ref.id, key))
+        found = self._state.keys.get((caller.organisation_id, caller.ref.id, key))
+        return found[:2] if found else None
 
     async def claim(self, caller: Caller, key: str, digest: bytes, meeting_id: str) -> bool:
         place = (caller.organisation_id, caller.ref.id, key)
         if place in self._state.keys:
             return False
-        self._state.keys[place] = (digest, meeting_id)
+        self._state.keys[place] = (digest, meeting_id, datetime.now(UTC))
         return True
+
+    async def forget(self, claimed_before: datetime) -> int:
+        kept = {place: held for place, held in self._state.keys.items() if held[2] >= claimed_before}
+        gone = len(self._state.keys) - len(kept)
+        self._state.keys = kept
+        return gone
 
 
 class MemoryNews:

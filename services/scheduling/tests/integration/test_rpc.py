@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
+import asyncpg
 import pytest
 from giaoban.identity.v1 import identity_pb2 as people
 from giaoban.media.v1 import events_pb2 as media
@@ -28,6 +29,7 @@ HOUR = timedelta(hours=1)
 class House(Protocol):
     """See conftest."""
 
+    config: Any
     scheduling: Any
     keys: ServiceKeys
     js: JetStreamContext
@@ -177,6 +179,24 @@ async def test_a_meeting_is_called_seen_and_told(house: House) -> None:
     assert again.id == meeting.id
     await refused("IDEMPOTENCY_KEY_REUSED", call(house, idempotency_key="k1", title="Khác"))
     await eventually(lambda: told(house), ["scheduled"])
+
+
+async def test_old_idempotency_keys_are_forgotten(house: House) -> None:
+    """The running service forgets a key after a month, not before."""
+    await call(house, idempotency_key="old", who=appointments(house, an="chair"))
+    await call(house, idempotency_key="young", who=appointments(house, an="chair"))
+    connection = await asyncpg.connect(house.config.database_url)
+    try:
+        age = "UPDATE idempotency_key SET created_at = now() - $2::interval WHERE key = $1"
+        await connection.execute(age, "old", timedelta(days=31))
+        await connection.execute(age, "young", timedelta(days=29))
+
+        async def kept() -> list[str]:
+            return [row["key"] for row in await connection.fetch("SELECT key FROM idempotency_key")]
+
+        await eventually(kept, ["young"])
+    finally:
+        await connection.close()
 
 
 async def test_who_may_not_convene(house: House) -> None:

@@ -265,3 +265,16 @@ async def test_keys_and_events_count_once(begin: Transactions) -> None:
     async with begin() as records:
         assert await records.keys.find(me, "k") == (b"digest", made)
         assert not await records.first_time(event)
+
+
+async def test_keys_are_forgotten_by_age(begin: Transactions) -> None:
+    """Only those claimed before; a forgotten key can be claimed anew."""
+    me, now = Caller(party().ref, ORG), datetime.now(UTC)
+    async with begin() as records:
+        assert await records.keys.claim(me, "k", b"digest", new_id())
+    async with begin() as records:
+        assert await records.keys.forget(now - HOUR) == 0
+        assert await records.keys.find(me, "k") is not None
+        assert await records.keys.forget(now + HOUR) == 1
+        assert await records.keys.find(me, "k") is None
+        assert await records.keys.claim(me, "k", b"other", new_id())
