@@ -159,12 +159,18 @@ class JanusNode:
 
     async def info(self) -> dict[str, Any]:
         """Return the node's answer to `info` (version, settings, whether it accepts sessions)."""
+        return await self._ask(self.url, "janus-protocol", {"janus": "info", "apisecret": self.api_secret})
+
+    async def admin(self, **request: Any) -> dict[str, Any]:
+        """Return the answer to a request of the Admin API, as `await node.admin(janus="list_sessions")`."""
+        url = f"ws://{HOST}:{self.ports.admin}"
+        return await self._ask(url, "janus-admin-protocol", {**request, "admin_secret": self.admin_secret})
+
+    async def _ask(self, url: str, protocol: str, request: dict[str, Any]) -> dict[str, Any]:
         async with websockets.connect(
-            self.url, subprotocols=[websockets.Subprotocol("janus-protocol")], open_timeout=2, proxy=None
+            url, subprotocols=[websockets.Subprotocol(protocol)], open_timeout=2, proxy=None
         ) as socket:
-            await socket.send(
-                json.dumps({"janus": "info", "transaction": "ready", "apisecret": self.api_secret})
-            )
+            await socket.send(json.dumps({**request, "transaction": "asked"}))
             answer: dict[str, Any] = json.loads(await socket.recv())
             return answer
 

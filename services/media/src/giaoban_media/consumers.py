@@ -9,6 +9,7 @@ from giaoban.scheduling.v1.events_pb2 import MeetingCancelled, MeetingEnded
 from giaoban_kit.events import Event
 from nats.aio.msg import Msg
 
+from giaoban_media.domain import NodeHealth
 from giaoban_media.janus import events
 from giaoban_media.nodes import Nodes
 from giaoban_media.ports import News
@@ -57,4 +58,4 @@ class NodeEvents:
         """To every replica: a last will counts when we cannot reach the node either."""
         for fact in events.parse(message.subject, message.data):
             if isinstance(fact, events.NodeGone) and not self._reachable(fact.node_id):
-                self._nodes.report(fact.node_id, False)
+                self._nodes.report(fact.node_id, NodeHealth.DOWN)

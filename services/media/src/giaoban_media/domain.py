@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 
 from giaoban_media.conference.model import Conference, MicrophonePolicy, Party, Role, Source
 from giaoban_media.conference.rules import audible, sharer, showing
@@ -55,13 +55,20 @@ class View:
     stage_height: int = 720
 
 
+class NodeHealth(StrEnum):
+    """Whether a node carries rooms: as it is; until they have moved elsewhere; not at all."""
+
+    UP = "up"
+    DRAINING = "draining"
+    DOWN = "down"
+
+
 @dataclass(frozen=True, slots=True)
 class NodeStatus:
     """A media node as the replicas agree on it."""
 
     id: str
-    up: bool
-    draining: bool = False
+    health: NodeHealth
     peer_connections: int = 0
     sessions: int = 0
     handles: int = 0
@@ -70,7 +77,7 @@ class NodeStatus:
 
 def place(nodes: Iterable[NodeStatus], rooms: Mapping[str, int]) -> str | None:
     """The node for a new room: up, not draining, with the fewest connections, then the fewest rooms."""
-    candidates = [each for each in nodes if each.up and not each.draining]
+    candidates = [each for each in nodes if each.health is NodeHealth.UP]
     if not candidates:
         return None
     return min(candidates, key=lambda each: (each.peer_connections, rooms.get(each.id, 0), each.id)).id

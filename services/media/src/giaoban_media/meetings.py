@@ -6,8 +6,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import structlog
 from giaoban_kit.clock import Clock
@@ -17,7 +18,7 @@ from giaoban_kit.kv import Bucket, Entry
 from giaoban_media.conference import acts, codec
 from giaoban_media.conference.live import LiveMeeting
 from giaoban_media.conference.model import Room
-from giaoban_media.domain import Grant, place
+from giaoban_media.domain import Grant, NodeHealth, place
 from giaoban_media.errors import MeetingEnded, NoMediaNode
 from giaoban_media.journal import Journal, JournalEntry
 from giaoban_media.nodes import Nodes
@@ -31,6 +32,12 @@ TICK = 1.0
 
 CLOSED_ROOM_KEPT = 60.0
 """Seconds for which the live state of an ended meeting is kept, so that latecomers learn that it has ended."""
+
+MOVE_PAUSE = 0.25
+"""Seconds between two rooms that leave a node which is to be emptied."""
+
+FORMER_ROOM_KEPT = 15.0
+"""Seconds until a room that has moved is taken from its former node; by then everybody receives from the new one."""
 
 SYNC_TIMEOUT = 5.0
 
@@ -63,6 +70,7 @@ class Meetings:
         self._meetings: dict[str, Meeting] = {}
         self._nodes: Nodes
         self._background: set[asyncio.Task[None]] = set()
+        self._emptying: asyncio.Task[None] | None = None
 
     def bind(self, nodes: Nodes) -> None:
         """The nodes to place rooms on."""
@@ -112,13 +120,13 @@ class Meetings:
             room = await meeting.live.update_room(lambda known: known or fresh)
         if room is None or room.closed:
             raise MeetingEnded("the meeting has ended")
-        if not self._nodes.up(room.node_id):
+        if self._nodes.health(room.node_id) is not NodeHealth.UP:
             room = await self.place_room(meeting)
         return room
 
     async def place_room(self, meeting: Meeting) -> Room:
-        """Puts a room whose node is gone on another one. Raises `NoMediaNode`."""
-        moved = False
+        """Puts a room whose node is gone or to be emptied on another one. Raises `NoMediaNode`."""
+        former: Room | None = None
         rooms = Counter(
             each.live.conference.room.node_id
             for each in self._meetings.values()
@@ -126,27 +134,37 @@ class Meetings:
         )
 
         def decide(room: Room | None) -> Room | None:
-            nonlocal moved
-            moved = False
-            if room is None or room.closed or self._nodes.up(room.node_id):
+            nonlocal former
+            former = None
+            health = self._nodes.health(room.node_id) if room else NodeHealth.UP
+            if room is None or room.closed or health is NodeHealth.UP:
                 return room
             usable = [each for each in self._nodes.all() if self._sfu.reachable(each.id)]
             node_id = place(usable, rooms)
             if node_id is None:
+                if health is NodeHealth.DRAINING:
+                    return room  # where it is, until there is somewhere to go
                 raise NoMediaNode(
                     "no media node can carry this meeting now; it goes on as soon as one is back"
                 )
-            moved = True
+            former = room
             return replace(room, node_id=node_id, generation=room.generation + 1)
 
         room = await meeting.live.update_room(decide)
         assert room is not None  # noqa: S101 - a placed meeting has a room
-        if moved:
+        if former is not None:
             _log.info(
                 "room_placed", meeting_id=room.meeting_id, node=room.node_id, generation=room.generation
             )
             await self._news.moved(room)
+            if self._nodes.health(former.node_id) is NodeHealth.DRAINING:
+                self._spawn(self._close_former(former))
         return room
+
+    async def _close_former(self, room: Room) -> None:
+        await asyncio.sleep(FORMER_ROOM_KEPT)
+        with contextlib.suppress(GiaobanError):
+            await self._sfu.close_room(room.node_id, RoomKey(room.meeting_id, room.generation))
 
     async def close_room(self, meeting_id: str) -> None:
         """The meeting has ended: everybody is sent home, the room goes, live state is cleared later."""
@@ -162,13 +180,25 @@ class Meetings:
         self._spawn(self._clear(meeting_id))
 
     def nodes_changed(self) -> None:
-        """A node died or came back."""
+        """A node died, came back, or is to be emptied."""
+        waiting = []
         for meeting in list(self._meetings.values()):
             room = meeting.live.conference.room
-            if room is not None and not room.closed and not self._nodes.up(room.node_id):
+            health = self._nodes.health(room.node_id) if room and not room.closed else NodeHealth.UP
+            if health is NodeHealth.DOWN:
                 self._spawn(self._replace_room(meeting))
+            elif health is NodeHealth.DRAINING:
+                waiting.append(meeting)
             for seat in meeting.seats.values():
                 seat.wake()
+        if waiting and (self._emptying is None or self._emptying.done()):
+            self._emptying = self._spawn(self._empty(waiting))
+
+    async def _empty(self, meetings: Iterable[Meeting]) -> None:
+        # One room after the other, so that not everybody of a node connects anew in the same moment.
+        for meeting in meetings:
+            await self._replace_room(meeting)
+            await asyncio.sleep(MOVE_PAUSE)
 
     async def follow_journal(self) -> None:
         """Tells seats that somebody else holds their participant now; until cancelled."""
@@ -246,10 +276,11 @@ class Meetings:
             if codec.split(entry.key)[1] != codec.ROOM:
                 await self._live.delete(entry.key)
 
-    def _spawn(self, work: object) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[call-overload]
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
 
 class Replicas:

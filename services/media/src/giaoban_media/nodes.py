@@ -16,11 +16,13 @@ from giaoban_kit.kv import RESTARTED, SYNCED, Bucket, Entry
 from google.protobuf.message import DecodeError
 
 from giaoban_media.conference import codec
-from giaoban_media.domain import NodeStatus
+from giaoban_media.domain import NodeHealth, NodeStatus
 from giaoban_media.metrics import NODE_UP
 
 LOAD_INTERVAL = 5.0
 """Seconds between two writes of a node's load; every node tells it to every replica."""
+
+_HEALTH = {media_pb2.NodeHealth.Value(f"NODE_HEALTH_{each.name}"): each for each in NodeHealth}
 
 _log = structlog.get_logger(__name__)
 
@@ -35,21 +37,21 @@ class Nodes:
         self._on_change = on_change
         self._known: dict[str, tuple[NodeStatus, int]] = {}
         self._told: dict[str, float] = {}
-        self._reports: asyncio.Queue[tuple[str, bool]] = asyncio.Queue()
+        self._reports: asyncio.Queue[tuple[str, NodeHealth]] = asyncio.Queue()
         self.synced = asyncio.Event()
 
     def all(self) -> list[NodeStatus]:
         """Every node that was ever seen."""
         return [status for status, _ in self._known.values()]
 
-    def up(self, node_id: str) -> bool:
-        """Whether the replicas agree that a node is alive."""
+    def health(self, node_id: str) -> NodeHealth:
+        """What the replicas agree on of a node."""
         known = self._known.get(node_id)
-        return known is not None and known[0].up
+        return known[0].health if known else NodeHealth.DOWN
 
-    def report(self, node_id: str, reachable: bool) -> None:
+    def report(self, node_id: str, health: NodeHealth) -> None:
         """This replica's own experience with a node; written down by `run`."""
-        self._reports.put_nowait((node_id, reachable))
+        self._reports.put_nowait((node_id, health))
 
     async def run(self) -> None:
         """Follows the bucket and writes reports, until cancelled."""
@@ -80,27 +82,27 @@ class Nodes:
                 said = {}  # what was known holds until everything has been said again: no node is down meanwhile
             elif isinstance(change, Entry) and (status := _decode(change)) is not None:
                 said[change.key] = (status, change.revision)
-                NODE_UP.labels(change.key).set(status.up)
+                NODE_UP.labels(change.key).set(status.health is not NodeHealth.DOWN)
             self._on_change()
 
     async def _write_reports(self) -> None:
         await self.synced.wait()
         while True:
-            node_id, reachable = await self._reports.get()
-            was_up = self.up(node_id)
+            node_id, health = await self._reports.get()
+            before = self.health(node_id)
             try:
-                await self._change(node_id, lambda status: replace(status, up=reachable))  # noqa: B023 - used at once
+                await self._change(node_id, lambda status: replace(status, health=health))  # noqa: B023 - used at once
             except GiaobanError:
                 await asyncio.sleep(1)
-                self._reports.put_nowait((node_id, reachable))
+                self._reports.put_nowait((node_id, health))
                 continue
-            if was_up and not reachable:
-                _log.warning("media_node_died", node=node_id)
+            if before is not health:
+                _log.warning("media_node_health", node=node_id, before=before.value, now=health.value)
 
     async def _change(self, node_id: str, change: Callable[[NodeStatus], NodeStatus]) -> None:
         for _ in range(5):
             entry = await self._bucket.get(node_id)
-            before = (_decode(entry) if entry else None) or NodeStatus(node_id, up=False)
+            before = (_decode(entry) if entry else None) or NodeStatus(node_id, NodeHealth.DOWN)
             after = change(before)
             if entry is not None and after == before:
                 return
@@ -116,18 +118,20 @@ class Nodes:
             return
 
     def _encode(self, status: NodeStatus) -> bytes:
-        health = media_pb2.NODE_HEALTH_UP if status.up else media_pb2.NODE_HEALTH_DOWN
-        if status.up and status.draining:
-            health = media_pb2.NODE_HEALTH_DRAINING
         return media_pb2.NodeState(
             id=status.id,
-            health=health,
+            health=health_to_proto(status.health),
             sessions=status.sessions,
             handles=status.handles,
             peer_connections=status.peer_connections,
             observe_time=codec.timestamp(self._clock.now()),
             janus_version=status.version,
         ).SerializeToString()
+
+
+def health_to_proto(health: NodeHealth) -> media_pb2.NodeHealth.ValueType:
+    """The health as the wire has it."""
+    return media_pb2.NodeHealth.Value(f"NODE_HEALTH_{health.name}")
 
 
 def _decode(entry: Entry) -> NodeStatus | None:
@@ -138,8 +142,7 @@ def _decode(entry: Entry) -> NodeStatus | None:
         return None
     return NodeStatus(
         id=state.id,
-        up=state.health in (media_pb2.NODE_HEALTH_UP, media_pb2.NODE_HEALTH_DRAINING),
-        draining=state.health == media_pb2.NODE_HEALTH_DRAINING,
+        health=_HEALTH.get(state.health, NodeHealth.DOWN),
         peer_connections=state.peer_connections,
         sessions=state.sessions,
         handles=state.handles,

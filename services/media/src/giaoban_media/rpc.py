@@ -25,6 +25,7 @@ from giaoban_media.config import IceServer
 from giaoban_media.domain import MAX_TILES, Feed, Grant, View
 from giaoban_media.errors import CommandInvalid, GrantInvalid, JoinExpected
 from giaoban_media.metrics import ACTS
+from giaoban_media.nodes import health_to_proto
 from giaoban_media.seat import Ended, RejoinNeeded, Seat, SeatMessage
 from giaoban_media.service import Media
 from giaoban_media.sfu import ReceiveOffer
@@ -106,7 +107,7 @@ class MediaServicer(MediaServiceServicer):
             nodes=[
                 media_pb2.NodeState(
                     id=each.id,
-                    health=_health(up=each.up, draining=each.draining),
+                    health=health_to_proto(each.health),
                     sessions=each.sessions,
                     handles=each.handles,
                     peer_connections=each.peer_connections,
@@ -247,12 +248,6 @@ def _seat_message(message: SeatMessage) -> pb.ConnectResponse:
 def _feed(mid: str, feed: Feed) -> pb.Feed:
     source = media_pb2.StreamSource.Value(f"STREAM_SOURCE_{feed.source.name}")
     return pb.Feed(mid=mid, participant_id=feed.participant_id, source=source)
-
-
-def _health(*, up: bool, draining: bool) -> media_pb2.NodeHealth.ValueType:
-    if not up:
-        return media_pb2.NODE_HEALTH_DOWN
-    return media_pb2.NODE_HEALTH_DRAINING if draining else media_pb2.NODE_HEALTH_UP
 
 
 def view_from(view: pb.View) -> View:

@@ -51,6 +51,12 @@ from giaoban_media.sfu import (
 LOST_GRACE = 30.0
 """Seconds that a participant's place is kept after its connection was lost."""
 
+FORMER_KEPT = 5.0
+"""Seconds for which media where the room was before is kept at most, until the new connections stand."""
+
+HANDOVER = 1.0
+"""Seconds in which the others come to receive from the new node what is sent there."""
+
 RETRY_DELAY = 0.2
 MAX_STREAMS = 4
 EVENTUALLY = 150
@@ -120,6 +126,7 @@ class Seat:
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending: tuple[Stream, ...] | None = None
         self._presence = Presence(grant, live, news, clock)
+        self._former: Ticket | None = None
         self._quality_reset: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._ended = False
@@ -279,10 +286,23 @@ class Seat:
         ticket = Ticket(node_id, room, self.participant_id, session=secrets.randbits(52) + 1)
         self._ownership = await self._journal.own(before, ticket, self._holder)
         if before is not None and before.ticket.session:
-            await self._sfu.forget(before.ticket)
+            if before.ticket.room == room:
+                await self._sfu.forget(before.ticket)  # a participant is in a room once
+            else:
+                self._leave_later(before.ticket)
         await self._sfu.open_room(node_id, room)
         self._peer = await self._sfu.admit(ticket, self._ownership.write)
         self._spawn(self._follow(self._peer))
+
+    def _leave_later(self, former: Ticket) -> None:
+        # The room has moved: what is sent and received where it was ends when the new connections carry it.
+        self._former = former
+        asyncio.get_running_loop().call_later(FORMER_KEPT, lambda: self._spawn(self._leave_former()))
+
+    async def _leave_former(self) -> None:
+        former, self._former = self._former, None
+        if former is not None:
+            await self._sfu.forget(former)
 
     async def _publish(self, offer_sdp: str, streams: Sequence[Stream]) -> str:
         if self._peer is None:
@@ -333,6 +353,8 @@ class Seat:
     def _published(self) -> None:
         streams, self._pending = self._pending, None
         self._spawn(self._eventually(lambda: self._presence.connected(streams)))
+        if self._former is not None:
+            asyncio.get_running_loop().call_later(HANDOVER, lambda: self._spawn(self._leave_former()))
 
     def _unpublished(self) -> None:
         if self._pending is not None:
@@ -448,6 +470,7 @@ class Seat:
         me = self._presence.entry or self._presence.last
         if self._peer is not None:
             await self._peer.close()
+        await self._leave_former()
         if self._ownership is not None:
             await self._eventually(self._ownership.release)
         if not keep_entry:

@@ -226,6 +226,23 @@ def _streams() -> list[media_pb2.Stream]:
     ]
 
 
+async def accept_new_sessions(node: JanusNode, *, accept: bool) -> None:
+    """What an operator, or Kubernetes before it stops a node, says to it."""
+    answer = await node.admin(janus="accept_new_sessions", accept=accept)
+    assert answer["janus"] == "success", answer
+
+
+async def participants_on(node: JanusNode) -> int:
+    """Sessions on a node beside those by which media manages it."""
+    count = 0
+    for session in (await node.admin(janus="list_sessions"))["sessions"]:
+        listed = await node.admin(janus="list_handles", session_id=session)
+        for handle in listed.get("handles", [])[:1]:
+            told = await node.admin(janus="handle_info", session_id=session, handle_id=handle)
+            count += told.get("info", {}).get("opaque_id") not in (None, "control")
+    return count
+
+
 async def until(true: Callable[[], bool], seconds: float = 8.0) -> None:
     """Waits until something holds."""
     async with asyncio.timeout(seconds):

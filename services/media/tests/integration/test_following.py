@@ -16,6 +16,7 @@ from giaoban_kit.testing.servers import NatsServer, nats_server
 from giaoban_media.conference.acts import Change
 from giaoban_media.conference.live import LiveMeeting
 from giaoban_media.conference.model import Conference, Participant, Party, PartyKind, Role
+from giaoban_media.domain import NodeHealth
 from giaoban_media.nodes import Nodes
 from nats.js import JetStreamContext
 
@@ -45,23 +46,23 @@ def _enter(participant: Participant, _: Conference) -> Change:
 
 async def test_no_node_is_down_because_nats_was(server: NatsServer, own_js: JetStreamContext) -> None:
     """A watch that begins again says every node anew; until then each is what it was."""
-    seen: list[tuple[bool, bool]] = []
+    seen: list[tuple[NodeHealth, NodeHealth]] = []
     nodes = Nodes(
         await ensure_bucket(own_js, "test-nodes"),
         SystemClock(),
-        lambda: seen.append((nodes.up("a"), nodes.up("b"))),
+        lambda: seen.append((nodes.health("a"), nodes.health("b"))),
     )
     running = asyncio.create_task(nodes.run())
-    nodes.report("a", True)
-    nodes.report("b", True)
-    await until(lambda: nodes.up("a") and nodes.up("b"))
+    nodes.report("a", NodeHealth.UP)
+    nodes.report("b", NodeHealth.UP)
+    await until(lambda: {nodes.health("a"), nodes.health("b")} == {NodeHealth.UP})
     seen.clear()
     server.kill()
     server.start()
     await until(lambda: len(seen) >= 3, 20)  # both nodes, and that this was all
-    assert set(seen) == {(True, True)}
-    nodes.report("b", False)
-    await until(lambda: not nodes.up("b"))
+    assert set(seen) == {(NodeHealth.UP, NodeHealth.UP)}
+    nodes.report("b", NodeHealth.DOWN)
+    await until(lambda: nodes.health("b") is NodeHealth.DOWN)
     running.cancel()
 
 

@@ -11,7 +11,15 @@ from giaoban_kit.errors import GiaobanError
 from giaoban_kit.ids import new_id
 from giaoban_kit.tokens import sign_grant
 
-from services.media.tests.integration.conftest import Guest, House, guests, start, until
+from services.media.tests.integration.conftest import (
+    Guest,
+    House,
+    accept_new_sessions,
+    guests,
+    participants_on,
+    start,
+    until,
+)
 
 CHAIR, ONE, TWO = ("Quận 1", "chair"), ("Bình Tân", "delegate"), ("Củ Chi", "delegate")
 
@@ -220,6 +228,48 @@ class TestFailures:
             assert one.resumed
             before = chair.hears(one)
             await until(lambda: chair.hears(one) > before + 20)
+
+
+class TestDrain:
+    async def test_a_node_that_takes_nobody_new_is_emptied_without_a_gap(self, house: House) -> None:
+        """Everybody of the room moves to the other node while the first still carries them; a pause is hardly seen."""
+        async with guests(house, CHAIR, ONE, TWO) as (chair, one, two):
+            await together([chair, one, two])
+            await until(lambda: chair.sees(one) > 20 and one.sees(two) > 20 and two.sees(chair) > 20)
+            used = next(name for name, node in house.nodes.items() if _carries(chair, node.ports.rtp))
+            other = next(name for name in house.nodes if name != used)
+            pause = asyncio.create_task(_longest_pause(one, chair, seconds=8))
+            await accept_new_sessions(house.nodes[used], accept=False)
+            try:
+                await until(lambda: all(each.rejoins == 1 for each in (chair, one, two)), 6)
+                await until(
+                    lambda: all(_carries(each, house.nodes[other].ports.rtp) for each in (chair, one, two))
+                )
+                await until(lambda: min(chair.sees(one), one.sees(two), two.sees(chair)) > 20)
+                assert await pause < 1
+                reply = await chair.command(call_site=pb.CallSite(participant_id=one.id))
+                assert not reply.HasField("error")
+                await until(lambda: chair.hears(one) > 20)
+                async with asyncio.timeout(10):
+                    while await participants_on(house.nodes[used]):
+                        await asyncio.sleep(0.2)
+            finally:
+                await accept_new_sessions(house.nodes[used], accept=True)
+
+    async def test_with_nowhere_to_go_a_room_stays(self, house: House) -> None:
+        """While every node is to be emptied nobody is moved, and what stands goes on."""
+        async with guests(house, CHAIR, ONE) as (chair, one):
+            await together([chair, one])
+            await until(lambda: chair.sees(one) > 20)
+            pause = asyncio.create_task(_longest_pause(chair, one, seconds=5))
+            for node in house.nodes.values():
+                await accept_new_sessions(node, accept=False)
+            try:
+                assert await pause < 0.5
+                assert not chair.rejoins
+            finally:
+                for node in house.nodes.values():
+                    await accept_new_sessions(node, accept=True)
 
 
 class TestHygiene:

@@ -7,12 +7,14 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
+from giaoban_media.domain import NodeHealth
 from giaoban_media.errors import MediaLost
 from giaoban_media.janus.wire import JanusError, Message, Wire
 from giaoban_media.sfu import RoomKey
@@ -21,6 +23,9 @@ PLUGIN = "janus.plugin.videoroom"
 KEEPALIVE_INTERVAL = 12.0
 """Seconds. The node forgets a session `reclaim_session_timeout` (60 s) after its last request, also while
 nobody is connected, so this is what a lost replica may already have used up."""
+
+HEALTH_INTERVAL = 2.0
+"""Seconds between questions whether the node still takes new sessions."""
 
 RECONNECT_DELAYS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.0)
 
@@ -57,10 +62,10 @@ class SessionOwner(Protocol):
 class Node:
     """Keeps the socket to one node. Peers register their sessions to get their events."""
 
-    def __init__(self, address: NodeAddress, on_reachable: Callable[[str, bool], None]) -> None:
+    def __init__(self, address: NodeAddress, on_health: Callable[[str, NodeHealth], None]) -> None:
         """Prepares; `run` connects and stays connected."""
         self.address = address
-        self._on_reachable = on_reachable
+        self._on_health = on_health
         self._wire: Wire | None = None
         self._control: tuple[int, int] | None = None
         self._owners: dict[int, SessionOwner] = {}
@@ -93,7 +98,7 @@ class Node:
             except (MediaLost, JanusError):
                 attempt += 1
                 if attempt == 4:
-                    self._tell(reachable=False)
+                    self._on_health(self.address.id, NodeHealth.DOWN)
                 with contextlib.suppress(Exception):
                     await wire.close()
                 continue
@@ -151,9 +156,6 @@ class Node:
         key = self.address.admin_key.encode()
         return hmac.new(key, self.room_name(room).encode(), hashlib.sha256).hexdigest()
 
-    def _tell(self, *, reachable: bool) -> None:
-        self._on_reachable(self.address.id, reachable)
-
     def _dispatch(self, message: Message) -> None:
         owner = self._owners.get(message.get("session_id", 0))
         if owner is not None:
@@ -163,15 +165,27 @@ class Node:
         # Sessions lost their socket with ours: claim them before anything else is asked of them.
         await asyncio.gather(*(owner.reclaim() for owner in list(self._owners.values())))
         self._up.set()
-        self._tell(reachable=True)
         lost = asyncio.ensure_future(wire.lost.wait())
+        told: NodeHealth | None = None
+        kept = time.monotonic()
         try:
             while not lost.done():
-                await asyncio.wait([lost], timeout=KEEPALIVE_INTERVAL)
-                if not lost.done():
+                with contextlib.suppress(MediaLost, JanusError):
+                    health = await self._ask_health(wire)
+                    if health is not told:
+                        self._on_health(self.address.id, health)
+                        told = health
+                await asyncio.wait([lost], timeout=HEALTH_INTERVAL)
+                if not lost.done() and time.monotonic() - kept >= KEEPALIVE_INTERVAL:
                     await self._keep_alive(wire)
+                    kept = time.monotonic()
         finally:
             lost.cancel()
+
+    async def _ask_health(self, wire: Wire) -> NodeHealth:
+        # A node that takes no new sessions is being emptied; its own word for it spares us one more switch.
+        info = await wire.request({"janus": "info"})
+        return NodeHealth.UP if info.get("accepting-new-sessions", True) else NodeHealth.DRAINING
 
     async def _keep_alive(self, wire: Wire) -> None:
         control = [self._control[0]] if self._control else []

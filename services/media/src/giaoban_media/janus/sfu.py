@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 
+from giaoban_media.domain import NodeHealth
 from giaoban_media.errors import MediaLost
 from giaoban_media.janus.node import NO_SUCH_ROOM, ROOM_EXISTS, Node, NodeAddress
 from giaoban_media.janus.peer import JanusPeer
@@ -21,9 +22,11 @@ MAX_BITRATE = 2_500_000
 class JanusSfu:
     """All nodes of this installation."""
 
-    def __init__(self, addresses: Sequence[NodeAddress], on_reachable: Callable[[str, bool], None]) -> None:
-        """`on_reachable` is told when a node comes or goes; it must not wait."""
-        self._nodes = {each.id: Node(each, on_reachable) for each in addresses}
+    def __init__(
+        self, addresses: Sequence[NodeAddress], on_health: Callable[[str, NodeHealth], None]
+    ) -> None:
+        """`on_health` is told when a node comes, goes, or is to be emptied; it must not wait."""
+        self._nodes = {each.id: Node(each, on_health) for each in addresses}
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[JanusSfu]:
