@@ -8,14 +8,12 @@ A seat outlives its stream for a while: whoever comes back in time finds everyth
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
 from giaoban_kit.clock import Clock
 from giaoban_kit.errors import GiaobanError
-from giaoban_kit.ids import new_id
 
 from giaoban_media.conference import acts
 from giaoban_media.conference.live import LiveMeeting
@@ -32,7 +30,8 @@ from giaoban_media.errors import (
     Replaced,
     ScreenTaken,
 )
-from giaoban_media.journal import Journal, JournalEntry, Ownership
+from giaoban_media.holding import Holding
+from giaoban_media.journal import Journal, JournalEntry
 from giaoban_media.ports import News
 from giaoban_media.presence import Presence, depart
 from giaoban_media.sfu import (
@@ -44,7 +43,6 @@ from giaoban_media.sfu import (
     ReceivingLost,
     RoomKey,
     Sfu,
-    Ticket,
     Unpublished,
 )
 
@@ -112,21 +110,17 @@ class Seat:
         self.messages: asyncio.Queue[SeatMessage] = asyncio.Queue()
         self._live = live
         self._sfu = sfu
-        self._journal = journal
+        self._holding = Holding(sfu, journal, grant.meeting_id, grant.participant_id)
         self._news = news
         self._clock = clock
         self._on_end = on_end
         self._view = View()
-        self._holder = new_id()
-        self._ownership: Ownership | None = None
-        self._peer: Peer | None = None
         self._media = asyncio.Lock()
         self._writing = asyncio.Lock()
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending: tuple[Stream, ...] | None = None
         self._presence = Presence(grant, live, news, clock)
-        self._former: Ticket | None = None
         self._quality_reset: asyncio.TimerHandle | None = None
         self._grace: asyncio.TimerHandle | None = None
         self._ended = False
@@ -149,13 +143,14 @@ class Seat:
         known = self._presence.entry
         if known is not None and known.removed:
             raise ParticipantRemoved("the chair has ended your participation in this meeting")
-        before = await self._journal.read(self.grant.meeting_id, self.participant_id)
+        before = await self._holding.read()
         async with self._media:
             resumed = resume and await self._resume(before, room)
             if resume and not resumed:  # the attempt has written the entry
-                before = await self._journal.read(self.grant.meeting_id, self.participant_id)
+                before = await self._holding.read()
             if not resumed:
-                await self._begin(before, room)
+                await self._holding.begin(before, self._node_id(), room)
+                self._follow_peer()
             answer = ""
             if offer_sdp and not resumed:
                 answer = await self._publish(offer_sdp, streams)
@@ -184,13 +179,11 @@ class Seat:
         """The process ends: media is left running for whoever takes it over."""
         self._ended = True
         await self._stop_tasks()
-        if self._peer is not None:
-            await self._peer.abandon()
+        await self._holding.let_go()
 
     def superseded(self, epoch: int, holder: str) -> None:
         """The journal shows an owner; a higher epoch of another seat means that it holds the participant now."""
-        mine = holder == self._holder  # seen before our own write has returned
-        if self._ownership is not None and epoch > self._ownership.epoch and not mine and not self._ended:
+        if self._holding.lost_to(epoch, holder) and not self._ended:
             self._spawn(self._yield_to_other())
 
     def wake(self) -> None:
@@ -219,13 +212,13 @@ class Seat:
 
     async def answer(self, negotiation: int, sdp: str) -> None:
         """The client's answer to an offer of the receiving connection."""
-        if self._peer is not None:
-            await self._peer.answer(negotiation, sdp)
+        if self._holding.peer is not None:
+            await self._holding.peer.answer(negotiation, sdp)
 
     async def restart_ice(self) -> None:
         """A new receiving offer with an ICE restart."""
-        if self._peer is not None:
-            await self._peer.restart_ice()
+        if self._holding.peer is not None:
+            await self._holding.peer.restart_ice()
 
     def set_view(self, view: View) -> None:
         """What the client wants to see."""
@@ -267,47 +260,24 @@ class Seat:
         return room.node_id if room else ""
 
     async def _resume(self, before: JournalEntry | None, room: RoomKey) -> bool:
-        if before is None or before.ticket.room != room or not before.ticket.session:
-            return False
-        self._ownership = await self._journal.take_over(before, self._holder)
-        try:
-            self._peer = await self._sfu.claim(self._ownership.ticket, self._ownership.write)
-        except MediaLost:
+        if not await self._holding.resume(before, room):
             return False
         me = self._presence.entry
-        if me is not None:
-            self._peer.published_before(me.streams)
-        self._spawn(self._follow(self._peer))
+        if me is not None and self._holding.peer is not None:
+            self._holding.peer.published_before(me.streams)
+        self._follow_peer()
         return True
 
-    async def _begin(self, before: JournalEntry | None, room: RoomKey) -> None:
-        node_id = self._node_id()
-        # Chosen here and journalled before the node hears of it (Janus: 53 bits).
-        ticket = Ticket(node_id, room, self.participant_id, session=secrets.randbits(52) + 1)
-        self._ownership = await self._journal.own(before, ticket, self._holder)
-        if before is not None and before.ticket.session:
-            if before.ticket.room == room:
-                await self._sfu.forget(before.ticket)  # a participant is in a room once
-            else:
-                self._leave_later(before.ticket)
-        await self._sfu.open_room(node_id, room)
-        self._peer = await self._sfu.admit(ticket, self._ownership.write)
-        self._spawn(self._follow(self._peer))
-
-    def _leave_later(self, former: Ticket) -> None:
-        # The room has moved: what is sent and received where it was ends when the new connections carry it.
-        self._former = former
-        asyncio.get_running_loop().call_later(FORMER_KEPT, lambda: self._spawn(self._leave_former()))
-
-    async def _leave_former(self) -> None:
-        former, self._former = self._former, None
-        if former is not None:
-            await self._sfu.forget(former)
+    def _follow_peer(self) -> None:
+        if self._holding.peer is not None:
+            self._spawn(self._follow(self._holding.peer))
+        # What is sent and received where the room was before ends when the new connections carry it.
+        self._leave_former_in(FORMER_KEPT)
 
     async def _publish(self, offer_sdp: str, streams: Sequence[Stream]) -> str:
-        if self._peer is None:
+        if self._holding.peer is None:
             raise MediaLost("media is being restored; try again in a moment")
-        done = await self._peer.publish(offer_sdp, streams)
+        done = await self._holding.peer.publish(offer_sdp, streams)
         if done.fresh:
             self._pending = tuple(streams)
         else:
@@ -317,19 +287,19 @@ class Seat:
 
     async def _close_microphones(self, streams: Sequence[Stream]) -> None:
         # Before anybody can hear: media flows only after the client has the answer.
-        assert self._peer is not None  # noqa: S101 - the caller has just published on it
+        assert self._holding.peer is not None  # noqa: S101 - the caller has just published on it
         me = self._presence.entry
         conference = self._live.conference
         if me is not None:
             mine = replace(me, streams=tuple(streams))
             others = {**conference.participants, me.id: mine}
-            await self._peer.mute(muted_mids(replace(conference, participants=others), me.id))
+            await self._holding.peer.mute(muted_mids(replace(conference, participants=others), me.id))
         else:
-            await self._peer.mute([each.mid for each in streams if each.source is Source.MICROPHONE])
+            await self._holding.peer.mute([each.mid for each in streams if each.source is Source.MICROPHONE])
 
     async def _follow(self, peer: Peer) -> None:
         async for event in peer.events():
-            if peer is not self._peer or self._ended:
+            if peer is not self._holding.peer or self._ended:
                 return
             match event:
                 case ReceiveOffer():
@@ -342,7 +312,7 @@ class Seat:
                     self._note_quality(event.percent)
                 case PeerLost():
                     async with self._media:
-                        self._peer = None
+                        self._holding.peer = None
                     self.wake()
                     return
                 case ReceivingLost():
@@ -353,8 +323,12 @@ class Seat:
     def _published(self) -> None:
         streams, self._pending = self._pending, None
         self._spawn(self._eventually(lambda: self._presence.connected(streams)))
-        if self._former is not None:
-            asyncio.get_running_loop().call_later(HANDOVER, lambda: self._spawn(self._leave_former()))
+        self._leave_former_in(HANDOVER)
+
+    def _leave_former_in(self, seconds: float) -> None:
+        if self._holding.former is not None:
+            loop = asyncio.get_running_loop()
+            loop.call_later(seconds, lambda: self._spawn(self._holding.leave_former()))
 
     def _unpublished(self) -> None:
         if self._pending is not None:
@@ -420,12 +394,11 @@ class Seat:
         if me.removed:
             raise ParticipantRemoved("the chair has ended your participation in this meeting")
         async with self._media:
-            if self._peer is not None and self._peer.ticket.room != room:
-                await self._peer.abandon()
-                self._peer = None
-            if self._peer is None:
+            if self._holding.peer is not None and self._holding.peer.ticket.room != room:
+                await self._holding.let_go()
+            if self._holding.peer is None:
                 await self._restore(room)
-            peer = self._peer
+            peer = self._holding.peer
         if peer is None:
             return
         conference = self._live.conference
@@ -437,11 +410,9 @@ class Seat:
         if not self._sfu.reachable(self._node_id()):
             asyncio.get_running_loop().call_later(RETRY_DELAY, self._wake.set)
             return
-        before = await self._journal.read(self.grant.meeting_id, self.participant_id)
-        if before is None or self._ownership is None or before.epoch != self._ownership.epoch:
-            raise Replaced("the participant has joined from elsewhere")
         self._pending = None
-        await self._begin(before, room)
+        await self._holding.begin_again(self._node_id(), room)
+        self._follow_peer()
         publishing = self.grant.role in SPEAKERS
         await self._presence.disconnected(Connection.CONNECTING if publishing else Connection.CONNECTED)
         self.messages.put_nowait(RejoinNeeded("the meeting was moved to another media node"))
@@ -457,8 +428,7 @@ class Seat:
             return
         self._ended = True
         self.messages.put_nowait(Ended(Replaced("you have joined this meeting from elsewhere")))
-        if self._peer is not None:
-            await self._peer.abandon()
+        await self._holding.let_go()
         self._finish()
 
     async def _give_up(self, reason: str, *, keep_entry: bool, error: GiaobanError | None = None) -> None:
@@ -468,11 +438,8 @@ class Seat:
         if error is not None:
             self.messages.put_nowait(Ended(error))
         me = self._presence.entry or self._presence.last
-        if self._peer is not None:
-            await self._peer.close()
-        await self._leave_former()
-        if self._ownership is not None:
-            await self._eventually(self._ownership.release)
+        await self._holding.end()
+        await self._eventually(self._holding.release)
         if not keep_entry:
             await self._eventually(lambda: depart(self._live, self.participant_id))
         if me is not None:

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one participant has on a media node: the right to act for it, and the peer that carries it.
+
+The right is won in the journal before the node hears of anything; whoever loses it touches nothing any more.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from giaoban_kit.ids import new_id
+
+from giaoban_media.errors import MediaLost, Replaced
+from giaoban_media.journal import Journal, JournalEntry, Ownership
+from giaoban_media.sfu import Peer, RoomKey, Sfu, Ticket
+
+
+class Holding:
+    """A participant's media as one seat holds it. Every method raises `Replaced` once somebody else does."""
+
+    def __init__(self, sfu: Sfu, journal: Journal, meeting_id: str, participant_id: str) -> None:
+        """Nothing is held before `resume` or `begin`."""
+        self._sfu = sfu
+        self._journal = journal
+        self._meeting_id = meeting_id
+        self._participant_id = participant_id
+        self._holder = new_id()
+        self._ownership: Ownership | None = None
+        self.peer: Peer | None = None
+        self.former: Ticket | None = None
+        """Media where the room was before it moved, until `leave_former`."""
+
+    async def read(self) -> JournalEntry | None:
+        """What is journalled of the participant."""
+        return await self._journal.read(self._meeting_id, self._participant_id)
+
+    def lost_to(self, epoch: int, holder: str) -> bool:
+        """Whether an owner that the journal shows has taken the participant from us."""
+        mine = holder == self._holder  # seen before our own write has returned
+        return self._ownership is not None and epoch > self._ownership.epoch and not mine
+
+    async def resume(self, before: JournalEntry | None, room: RoomKey) -> bool:
+        """Takes running media over; False if there is none in this room."""
+        if before is None or before.ticket.room != room or not before.ticket.session:
+            return False
+        self._ownership = await self._journal.take_over(before, self._holder)
+        try:
+            self.peer = await self._sfu.claim(self._ownership.ticket, self._ownership.write)
+        except MediaLost:
+            return False
+        return True
+
+    async def begin(self, before: JournalEntry | None, node_id: str, room: RoomKey) -> None:
+        """A new peer in a room. Raises `MediaLost`."""
+        # Chosen here and journalled before the node hears of it (Janus: 53 bits).
+        ticket = Ticket(node_id, room, self._participant_id, session=secrets.randbits(52) + 1)
+        self._ownership = await self._journal.own(before, ticket, self._holder)
+        if before is not None and before.ticket.session:
+            if before.ticket.room == room:
+                await self._sfu.forget(before.ticket)  # a participant is in a room once
+            else:
+                self.former = before.ticket
+        await self._sfu.open_room(node_id, room)
+        self.peer = await self._sfu.admit(ticket, self._ownership.write)
+
+    async def begin_again(self, node_id: str, room: RoomKey) -> None:
+        """The same after the peer was lost, or the room moved. Raises `MediaLost`, `Replaced`."""
+        before = await self.read()
+        if before is None or self._ownership is None or before.epoch != self._ownership.epoch:
+            raise Replaced("the participant has joined from elsewhere")
+        await self.begin(before, node_id, room)
+
+    async def let_go(self) -> None:
+        """Leaves the media running for whoever takes it over."""
+        if self.peer is not None:
+            await self.peer.abandon()
+        self.peer = None
+
+    async def leave_former(self) -> None:
+        """Ends what was left where the room was before."""
+        former, self.former = self.former, None
+        if former is not None:
+            await self._sfu.forget(former)
+
+    async def end(self) -> None:
+        """Ends the media everywhere."""
+        if self.peer is not None:
+            await self.peer.close()
+        await self.leave_former()
+
+    async def release(self) -> None:
+        """Forgets the participant in the journal."""
+        if self._ownership is not None:
+            await self._ownership.release()
