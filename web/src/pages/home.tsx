@@ -11,7 +11,7 @@ import { may } from "../api/rights";
 import type { Meeting } from "../api/types";
 import { Badge, Button, Empty, Loading, useTitle } from "../ui/basics";
 import { ProblemBox } from "../ui/problem";
-import { formatDate, formatDay, formatSpan, formatTime } from "../util/time";
+import { formatDate, formatDay, formatLength, formatSpan, formatTime } from "../util/time";
 
 const STATUS_ORDER: Meeting["status"][] = ["running", "scheduled", "ended", "cancelled"];
 export const STATUS_TONE = { running: "ok", scheduled: "busy", ended: "none", cancelled: "bad" } as const;
@@ -102,13 +102,13 @@ function MeetingList({
 }
 
 function MeetingCard({ meeting }: { meeting: Meeting }) {
-  const { t } = useTranslation();
+  const { t, i18n } = useTranslation();
   const open = meeting.status === "running" || meeting.status === "scheduled";
   return (
     <li className={`card card-${meeting.status}`}>
       <div className="card-time">
         <strong>{formatTime(meeting.start_time, meeting.time_zone)}</strong>
-        <span>{t("meeting.minutes", { count: Math.round(meeting.duration_seconds / 60) })}</span>
+        <span>{formatLength(meeting.duration_seconds, i18n.language)}</span>
       </div>
       <div className="card-body">
         <div className="card-marks">

@@ -148,7 +148,7 @@ function MeetingForm({ me, units, meeting }: { me: Me; units: Unit[]; meeting: M
         <PartyFields invited={values.invited} errors={errors} set={set} />
 
         <div className="form-acts">
-          <Button onPress={() => void navigate(-1)}>{t("app.cancel")}</Button>
+          <Button onPress={() => void navigate(-1)}>{t("app.back")}</Button>
           <Button tone="primary" type="submit">
             {busy ? t("form.submitting") : meeting ? t("form.submit_edit") : t("form.submit_create")}
           </Button>

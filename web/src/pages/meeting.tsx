@@ -18,7 +18,7 @@ import { mayEdit } from "../api/rights";
 import type { Appointment, AttendanceRecord, Meeting } from "../api/types";
 import { Badge, Button, Confirm, Empty, Field, Loading, useTitle } from "../ui/basics";
 import { ProblemBox } from "../ui/problem";
-import { formatDateTime, formatDay, formatSpan, formatTime, zoneLabel } from "../util/time";
+import { formatDateTime, formatDay, formatLength, formatSpan, formatTime, zoneLabel } from "../util/time";
 import { STATUS_TONE } from "./home";
 import { RecordingList } from "./recordings";
 
@@ -109,7 +109,7 @@ function MeetingDetails({ meeting }: { meeting: Meeting }) {
               <small>{t("meeting.zone", { zone: zoneLabel(meeting.time_zone, meeting.start_time) })}</small>
             </dd>
             <dt>{t("meeting.duration")}</dt>
-            <dd>{t("meeting.minutes", { count: Math.round(meeting.duration_seconds / 60) })}</dd>
+            <dd>{formatLength(meeting.duration_seconds, i18n.language)}</dd>
             <dt>{t("meeting.my_role")}</dt>
             <dd>{t(`role.${meeting.my_role ?? "none"}`)}</dd>
             <dt>{t("meeting.microphones")}</dt>

@@ -75,8 +75,15 @@ function RecordingDetails({ recording }: { recording: Recording }) {
       )}
       {recording.state === "failed" && (
         <section className="panel">
-          <p>{recording.failure}</p>
           <p>{t("recording.failed_detail")}</p>
+          {recording.failure && (
+            <details>
+              <summary>{t("recording.failure")}</summary>
+              <p className="hash" lang="en">
+                {recording.failure}
+              </p>
+            </details>
+          )}
           <Button tone="primary" onPress={() => retry.mutate()} isDisabled={retry.isPending}>
             {t("recording.retry")}
           </Button>
@@ -125,7 +132,7 @@ function Player({ recording }: { recording: Recording }) {
   const [renewed, setRenewed] = useState(0);
   // The address runs out; when playing stops for that reason, one new address is fetched.
   const url = useQuery({
-    queryKey: ["content", recording.id, renewed],
+    queryKey: ["content", recording.id, Math.min(renewed, 1)],
     queryFn: () => contentUrl(recording.id),
     staleTime: Infinity,
     gcTime: 0,
@@ -142,9 +149,7 @@ function Player({ recording }: { recording: Recording }) {
         playsInline
         preload="metadata"
         aria-label={t("recording.player")}
-        onError={() => {
-          if (renewed === 0) setRenewed(1);
-        }}
+        onError={() => setRenewed(renewed + 1)}
       />
       {renewed > 1 && <p role="alert">{t("recording.player_failed")}</p>}
       <a href={url.data} download className="button button-quiet">

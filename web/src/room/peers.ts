@@ -6,6 +6,9 @@ import type { Feed, IceServer, PublishOffer, ServerOffer, Source, Stream } from 
 import { SerialQueue } from "./queue";
 
 const DISCONNECTED_PATIENCE_MS = 4_000;
+/** A new connection replaces one that still carries something only when it does as well: nobody shall notice. */
+const FORMER_PUBLISHER_MS = 1_000;
+const FORMER_RECEIVER_MS = 3_000;
 const SCREEN_MAX_BITRATE = 2_000_000;
 const CAMERA_LAYERS: RTCRtpEncodingParameters[] = [
   { rid: "h", maxBitrate: 1_200_000 },
@@ -33,6 +36,7 @@ function watch(pc: RTCPeerConnection, onBroken: () => void): void {
 /** The publishing connection: the browser offers, the server answers. */
 export class Publisher {
   private pc: RTCPeerConnection | null = null;
+  private former: RTCPeerConnection | null = null;
   private iceServers: IceServer[] = [];
   private readonly transceivers = new Map<Source, RTCRtpTransceiver>();
 
@@ -45,11 +49,21 @@ export class Publisher {
     return this.pc !== null && this.pc.connectionState !== "failed" && this.pc.connectionState !== "closed";
   }
 
-  /** Starts a new connection that sends these tracks and gives its first offer. */
+  /**
+   * Starts a new connection that sends these tracks and gives its first offer. One that stood sends on until
+   * others have come to receive from the new one.
+   */
   async build(tracks: Partial<Record<Source, MediaStreamTrack | null>>): Promise<PublishOffer> {
+    const former = this.pc?.connectionState === "connected" ? this.pc : null;
+    if (former) this.pc = null;
     this.close();
+    this.former = former;
     const pc = this.createPeer({ iceServers: this.iceServers, bundlePolicy: "max-bundle" });
     this.pc = pc;
+    pc.addEventListener("connectionstatechange", () => {
+      if (pc.connectionState === "connected") setTimeout(() => former?.close(), FORMER_PUBLISHER_MS);
+      else if (pc.connectionState === "failed") former?.close();
+    });
     watch(pc, () => {
       if (pc === this.pc) this.onBroken();
     });
@@ -111,8 +125,9 @@ export class Publisher {
   }
 
   close(): void {
+    this.former?.close();
     this.pc?.close();
-    this.pc = null;
+    this.former = this.pc = null;
     this.transceivers.clear();
   }
 }
@@ -126,6 +141,8 @@ export function trackKey(participantId: string, source: Source): string {
 /** The receiving connection: the server offers, the browser answers, one at a time and in order. */
 export class Receiver {
   private pc: RTCPeerConnection | null = null;
+  private known: Tracks = new Map();
+  private former: { pc: RTCPeerConnection; tracks: Tracks } | null = null;
   private readonly queue = new SerialQueue();
 
   constructor(
@@ -151,18 +168,47 @@ export class Receiver {
       // Closed meanwhile: nobody waits for this answer any more.
       if (pc !== this.pc) return;
       this.options.answer(offer.negotiation, answer.sdp ?? "");
-      this.options.tracks(tracksOf(pc, offer.feeds));
+      this.known = tracksOf(pc, offer.feeds);
+      this.tell();
     });
   }
 
   close(): void {
     this.pc?.close();
     this.pc = null;
-    this.options.tracks(new Map());
+    this.known = new Map();
+    this.dropFormer();
+  }
+
+  /** Tells what is received: from the former connection what the new one does not carry yet. */
+  private tell(): void {
+    const tracks = new Map(this.known);
+    for (const [key, track] of this.former?.tracks ?? []) {
+      const fresh = this.known.get(key);
+      if (fresh && !fresh.muted) continue; // a remote track is muted until its first packet
+      tracks.set(key, track);
+      fresh?.addEventListener("unmute", () => this.tell(), { once: true });
+    }
+    this.options.tracks(tracks);
+  }
+
+  private dropFormer(): void {
+    this.former?.pc.close();
+    this.former = null;
+    this.tell();
   }
 
   private start(): RTCPeerConnection {
-    this.pc?.close();
+    this.former?.pc.close();
+    this.former = null;
+    if (this.pc?.connectionState === "connected") {
+      const former = { pc: this.pc, tracks: this.known };
+      this.former = former;
+      setTimeout(() => {
+        if (this.former === former) this.dropFormer();
+      }, FORMER_RECEIVER_MS);
+    } else this.pc?.close();
+    this.known = new Map();
     const create = this.options.createPeer ?? browserPeer;
     const pc = create({ iceServers: this.options.iceServers(), bundlePolicy: "max-bundle" });
     this.pc = pc;

@@ -66,7 +66,7 @@ export function RosterPanel() {
         <button type="button" aria-pressed={filter === null} onClick={() => setFilter(null)}>
           {t("roster.all")} {rows.length}
         </button>
-        {FILTERS.map((each) => (
+        {FILTERS.filter((each) => each !== "lost" || filter === each || count(each) > 0).map((each) => (
           <button key={each} type="button" aria-pressed={filter === each} onClick={() => setFilter(each)}>
             {t(`roster.state.${each}`)} {count(each)}
           </button>

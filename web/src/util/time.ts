@@ -42,6 +42,21 @@ export function formatClock(seconds: number): string {
   return hours > 0 ? `${hours}:${two(minutes)}:${two(total % 60)}` : `${minutes}:${two(total % 60)}`;
 }
 
+/** A planned length in words: "45 phút", "2 giờ 30 phút", "8 hr". */
+export function formatLength(seconds: number, locale: string): string {
+  const minutes = Math.round(seconds / 60);
+  const inWords = (value: number, unit: "hour" | "minute") =>
+    new Intl.NumberFormat(locale, {
+      style: "unit",
+      unit,
+      unitDisplay: locale === "vi" ? "long" : "short",
+    }).format(value);
+  const hours = Math.floor(minutes / 60);
+  const rest = minutes % 60;
+  if (hours === 0) return inWords(minutes, "minute");
+  return rest === 0 ? inWords(hours, "hour") : `${inWords(hours, "hour")} ${inWords(rest, "minute")}`;
+}
+
 export function formatBytes(bytes: number, locale: string): string {
   const units = ["B", "kB", "MB", "GB", "TB"];
   let value = bytes;

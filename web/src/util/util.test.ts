@@ -2,13 +2,28 @@
 import { describe, expect, it } from "vitest";
 
 import { fold, matches } from "./text";
-import { formatBytes, formatClock, formatDateTime, formatDay, formatSpan, zoneLabel } from "./time";
+import {
+  formatBytes,
+  formatClock,
+  formatDateTime,
+  formatDay,
+  formatLength,
+  formatSpan,
+  zoneLabel,
+} from "./time";
 
 const ZONE = "Asia/Ho_Chi_Minh";
 
 describe("times", () => {
   it("are shown in the meeting's zone, day before month", () => {
     expect(formatDateTime("2026-11-23T18:30:00Z", ZONE)).toBe("01:30, 24/11/2026");
+  });
+
+  it("tell planned lengths in hours and minutes", () => {
+    expect(formatLength(2700, "vi")).toBe("45 phút");
+    expect(formatLength(9000, "vi")).toBe("2 giờ 30 phút");
+    expect(formatLength(28_800, "vi")).toBe("8 giờ");
+    expect(formatLength(9000, "en")).toBe("2 hr 30 min");
   });
 
   it("name the weekday in the reader's language", () => {
