@@ -6,6 +6,7 @@ import createClient, { type Middleware } from "openapi-fetch";
 import { accessToken, expire } from "./auth";
 import { ApiError, problemFrom } from "./problem";
 import type { paths } from "./schema";
+import type { Known } from "./types";
 
 const authorise: Middleware = {
   async onRequest({ request }) {
@@ -28,10 +29,10 @@ interface Result<T> {
 }
 
 /** The answer's body, or ApiError. */
-export async function unwrap<T>(call: Promise<Result<T>>): Promise<T> {
+export async function unwrap<T>(call: Promise<Result<T>>): Promise<Known<T>> {
   const { data, error, response } = await call.catch(() => {
     throw ApiError.network();
   });
   if (!response.ok) throw new ApiError(await problemFrom(response, error));
-  return data as T;
+  return data as Known<T>;
 }

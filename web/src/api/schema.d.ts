@@ -692,12 +692,12 @@ export interface components {
             /** Request Time */
             request_time: string | null;
             /** Role */
-            role: ("chair" | "secretary" | "operator" | "delegate" | "observer" | "press") | null;
+            role: ("chair" | "secretary" | "operator" | "delegate" | "observer" | "press" | "unknown") | null;
             /**
              * State
              * @enum {string}
              */
-            state: "waiting" | "admitted" | "refused";
+            state: "waiting" | "admitted" | "refused" | "unknown";
         };
         /**
          * Appointment
@@ -711,7 +711,7 @@ export interface components {
              * Role
              * @enum {string}
              */
-            role: "chair" | "secretary" | "operator" | "delegate" | "observer" | "press";
+            role: "chair" | "secretary" | "operator" | "delegate" | "observer" | "press" | "unknown";
         };
         /**
          * AppointmentInput
@@ -738,7 +738,7 @@ export interface components {
             leave_time: string | null;
             party: components["schemas"]["Party"];
             /** Role */
-            role: ("chair" | "secretary" | "operator" | "delegate" | "observer" | "press") | null;
+            role: ("chair" | "secretary" | "operator" | "delegate" | "observer" | "press" | "unknown") | null;
         };
         /**
          * ConnectTicket
@@ -834,9 +834,9 @@ export interface components {
              * Microphone Policy
              * @enum {string}
              */
-            microphone_policy: "floor" | "open";
+            microphone_policy: "floor" | "open" | "unknown";
             /** My Role */
-            my_role: ("chair" | "secretary" | "operator" | "delegate" | "observer" | "press") | null;
+            my_role: ("chair" | "secretary" | "operator" | "delegate" | "observer" | "press" | "unknown") | null;
             /** Sequence */
             sequence: number;
             /**
@@ -848,7 +848,7 @@ export interface components {
              * Status
              * @enum {string}
              */
-            status: "scheduled" | "running" | "ended" | "cancelled";
+            status: "scheduled" | "running" | "ended" | "cancelled" | "unknown";
             /** Time Zone */
             time_zone: string;
             /** Title */
@@ -937,7 +937,7 @@ export interface components {
              * Health
              * @enum {string}
              */
-            health: "up" | "down" | "draining";
+            health: "up" | "down" | "draining" | "unknown";
             /** Id */
             id: string;
             /** Janus Version */
@@ -964,7 +964,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "meeting_invited" | "meeting_changed" | "meeting_cancelled" | "recording_ready" | "recording_failed";
+            kind: "meeting_invited" | "meeting_changed" | "meeting_cancelled" | "recording_ready" | "recording_failed" | "unknown";
             /** Meeting Id */
             meeting_id: string | null;
             /** Read Time */
@@ -1053,7 +1053,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "user" | "site" | "unit";
+            kind: "user" | "site" | "unit" | "unknown";
             /** Name */
             name: string;
             /** Office */
@@ -1140,7 +1140,7 @@ export interface components {
              * State
              * @enum {string}
              */
-            state: "capturing" | "shipping" | "composing" | "ready" | "failed";
+            state: "capturing" | "shipping" | "composing" | "ready" | "failed" | "unknown";
             /** Stop Time */
             stop_time: string | null;
         };
@@ -1187,7 +1187,7 @@ export interface components {
              * Kind
              * @enum {string}
              */
-            kind: "fixed" | "mobile";
+            kind: "fixed" | "mobile" | "unknown";
             /** Name */
             name: string;
             /** Unit Id */

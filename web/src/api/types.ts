@@ -3,7 +3,19 @@
 
 import type { components } from "./schema";
 
-type Schemas = components["schemas"];
+/**
+ * A shape without "unknown", the word for what a newer server part means and this version has no word for.
+ * It may come all the same: what is chosen by a word needs an answer for any other.
+ */
+export type Known<T> = T extends string
+  ? Exclude<T, "unknown">
+  : T extends readonly (infer Each)[]
+    ? Known<Each>[]
+    : T extends object
+      ? { [Key in keyof T]: Known<T[Key]> }
+      : T;
+
+type Schemas = Known<components["schemas"]>;
 
 export type Appointment = Schemas["Appointment"];
 export type AttendanceRecord = Schemas["AttendanceRecord"];

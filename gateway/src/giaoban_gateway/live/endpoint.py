@@ -27,8 +27,8 @@ from giaoban_gateway.live.member import Member
 from giaoban_gateway.live.messages import INCOMING, Command, Incoming, Join, Leave, ViewChange
 from giaoban_gateway.live.outgoing import Code, Joined, ReplyError, WaitingParty
 from giaoban_gateway.routes.meetings import CONNECT
-from giaoban_gateway.schemas.common import word
-from giaoban_gateway.schemas.meetings import Role
+from giaoban_gateway.schemas.common import UNKNOWN, word
+from giaoban_gateway.schemas.meetings import RoleWord
 from giaoban_gateway.security import origins
 from giaoban_gateway.services import Services
 from giaoban_gateway.tickets import Held
@@ -228,8 +228,11 @@ class _Connection:
     async def _take_part(
         self, join: Join, held: Held, admission: scheduling_pb2.Admission, grant: str, feed: RoomFeed
     ) -> None:
-        role: Role = word(scheduling_pb2.AppointmentRole, admission.role)
-        member = Member(press=role == "press", moderator=role in ("chair", "secretary", "operator"))
+        role: RoleWord = word(scheduling_pb2.AppointmentRole, admission.role)
+        # A role that has no word here sees what those see who may see least.
+        member = Member(
+            press=role in ("press", UNKNOWN), moderator=role in ("chair", "secretary", "operator")
+        )
         self._member = member
         request = pb.Join(grant=grant, resume=join.resume, view=join.view.to_proto())
         if join.offer is not None:
@@ -322,7 +325,7 @@ class _Connection:
         link.request(request, command.id)
 
 
-def _joined(joined: pb.Joined, role: Role) -> Joined:
+def _joined(joined: pb.Joined, role: RoleWord) -> Joined:
     return {
         "type": "joined",
         "participant_id": joined.participant_id,

@@ -15,8 +15,8 @@ from typing import (
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from giaoban_gateway.schemas.common import PartyKind
-from giaoban_gateway.schemas.meetings import Policy, Role
+from giaoban_gateway.schemas.common import PartyKindWord
+from giaoban_gateway.schemas.meetings import PolicyWord, RoleWord
 
 Code = Literal[
     "meeting_ended",
@@ -37,7 +37,7 @@ Code = Literal[
 """Why a connection ended."""
 
 Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
-Source = Literal["microphone", "camera", "screen"]
+Source = Literal["microphone", "camera", "screen", "unknown"]
 _CLOSED = ConfigDict(extra="forbid")
 
 
@@ -54,7 +54,7 @@ class Room(TypedDict):
     """The room as a whole."""
 
     meeting_id: str
-    microphone_policy: Policy
+    microphone_policy: PolicyWord
     recording: RecordingRef | None
     open_time: Moment
     closed: bool
@@ -64,7 +64,7 @@ class Room(TypedDict):
 class PartyNoun(TypedDict):
     """A user or a site, with the names that people read."""
 
-    kind: PartyKind
+    kind: PartyKindWord
     id: str
     name: str
     office: str
@@ -86,8 +86,8 @@ class Participant(TypedDict):
 
     id: str
     party: PartyNoun
-    role: Role
-    connection: Literal["connecting", "connected", "lost"]
+    role: RoleWord
+    connection: Literal["connecting", "connected", "lost", "unknown"]
     streams: list[PublishedStream]
     muted: bool
     microphone_off: bool
@@ -201,7 +201,7 @@ class Joined(TypedDict):
 
     type: Literal["joined"]
     participant_id: str
-    role: Role
+    role: RoleWord
     answer: AnswerSdp | None
     resumed: bool
     ice_servers: list[IceServer]

@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 T = TypeVar("T")
+UNKNOWN = "unknown"
 NO_NUL = r"^[^\x00]*$"
 ULID_PATTERN = r"^[0-9A-HJKMNP-TV-Z]{26}$"
 
@@ -34,6 +35,8 @@ Moment = Annotated[
 ]
 """A time with its offset, near enough to be meant."""
 PartyKind = Literal["user", "site", "unit"]
+PartyKindWord = Literal[PartyKind, "unknown"]
+"""What is told: a newer service may have a kind that this gateway has no word for."""
 
 
 class Shape(BaseModel):
@@ -86,7 +89,7 @@ class PartyRef(Shape):
 class Party(BaseModel):
     """A party with the names that people read."""
 
-    kind: PartyKind
+    kind: PartyKindWord
     id: str
     name: str
     office: str
@@ -107,11 +110,15 @@ class Party(BaseModel):
 
 
 def word(enum: Any, value: int) -> Any:
-    """The lower-case word of an enum's value, without the enum's prefix."""
-    names: list[str] = enum.keys()
-    zero: str = names[0]
-    prefix = zero.removesuffix("UNSPECIFIED")
-    return str(enum.Name(value)).removeprefix(prefix).lower()
+    """The lower-case word of an enum's value, without the enum's prefix.
+
+    A number that a newer service has added is "unknown", and so is one that was not given: every type that is
+    made of such a word has that member, and an answer with something new in it is still an answer.
+    """
+    zero, *_ = enum.keys()
+    if not value or value not in enum.values():
+        return UNKNOWN
+    return str(enum.Name(value)).removeprefix(str(zero).removesuffix("UNSPECIFIED")).lower()
 
 
 def moment(message: Any, field: str) -> datetime | None:

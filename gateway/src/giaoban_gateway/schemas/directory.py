@@ -9,7 +9,7 @@ from giaoban.identity.v1 import identity_pb2
 from giaoban.identity.v1 import identity_service_pb2 as pb
 from pydantic import BaseModel
 
-from giaoban_gateway.schemas.common import Shape, or_none, word
+from giaoban_gateway.schemas.common import UNKNOWN, Shape, or_none, word
 
 Locale = Literal["vi", "en"]
 Permission = Literal["convene", "oversee", "administer", "operate"]
@@ -52,7 +52,7 @@ class Site(BaseModel):
     unit_id: str
     code: str
     name: str
-    kind: Literal["fixed", "mobile"]
+    kind: Literal["fixed", "mobile", "unknown"]
     active: bool
 
     @classmethod
@@ -126,7 +126,12 @@ class Me(BaseModel):
             permissions=[
                 UnitPermissions(
                     unit_id=each.unit_id,
-                    permissions=[word(identity_pb2.Permission, one) for one in each.permissions],
+                    permissions=[
+                        name
+                        for one in each.permissions
+                        if (name := word(identity_pb2.Permission, one))
+                        != UNKNOWN  # nobody can ask for it here
+                    ],
                 )
                 for each in me.permissions
             ],

@@ -25,6 +25,8 @@ from giaoban_gateway.schemas.common import (
 
 Role = Literal["chair", "secretary", "operator", "delegate", "observer", "press"]
 Policy = Literal["floor", "open"]
+RoleWord = Literal[Role, "unknown"]
+PolicyWord = Literal[Policy, "unknown"]
 Title = Annotated[str, Field(min_length=1, max_length=200)]
 Description = Annotated[str, Field(max_length=5_000)]
 Seconds = Annotated[int, Field(ge=300, le=86_400)]
@@ -119,7 +121,7 @@ class Appointment(BaseModel):
 
     id: str
     party: Party
-    role: Role
+    role: RoleWord
 
 
 class Meeting(BaseModel):
@@ -133,8 +135,8 @@ class Meeting(BaseModel):
     start_time: datetime
     duration_seconds: int
     time_zone: str
-    status: Literal["scheduled", "running", "ended", "cancelled"]
-    microphone_policy: Policy
+    status: Literal["scheduled", "running", "ended", "cancelled", "unknown"]
+    microphone_policy: PolicyWord
     appointments: list[Appointment]
     created_by: str
     create_time: datetime | None
@@ -142,7 +144,7 @@ class Meeting(BaseModel):
     actual_start_time: datetime | None
     actual_end_time: datetime | None
     etag: str
-    my_role: Role | None
+    my_role: RoleWord | None
     cancel_reason: str | None
     sequence: int
 
@@ -181,8 +183,8 @@ class Admission(BaseModel):
 
     id: str
     party: Party
-    role: Role | None
-    state: Literal["waiting", "admitted", "refused"]
+    role: RoleWord | None
+    state: Literal["waiting", "admitted", "refused", "unknown"]
     request_time: datetime | None
     participant_id: str | None
 
@@ -203,7 +205,7 @@ class AttendanceRecord(BaseModel):
     """Who was there from when to when; `absent` for the invited who never came."""
 
     party: Party
-    role: Role | None
+    role: RoleWord | None
     join_time: datetime | None
     leave_time: datetime | None
     absent: bool
@@ -227,6 +229,6 @@ class ConnectTicket(BaseModel):
     expires_at: datetime
 
 
-def _role(value: int) -> Role:
-    found: Role = word(scheduling_pb2.AppointmentRole, value)
+def _role(value: int) -> RoleWord:
+    found: RoleWord = word(scheduling_pb2.AppointmentRole, value)
     return found

@@ -18,7 +18,12 @@ class Notification(BaseModel):
 
     id: str
     kind: Literal[
-        "meeting_invited", "meeting_changed", "meeting_cancelled", "recording_ready", "recording_failed"
+        "meeting_invited",
+        "meeting_changed",
+        "meeting_cancelled",
+        "recording_ready",
+        "recording_failed",
+        "unknown",
     ]
     title: str
     body: str
@@ -52,7 +57,7 @@ class Node(BaseModel):
     """A media node with its load."""
 
     id: str
-    health: Literal["up", "down", "draining"]
+    health: Literal["up", "down", "draining", "unknown"]
     sessions: int
     handles: int
     peer_connections: int

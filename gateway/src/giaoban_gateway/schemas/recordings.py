@@ -18,7 +18,7 @@ class Recording(BaseModel):
     id: str
     meeting_id: str
     meeting_title: str
-    state: Literal["capturing", "shipping", "composing", "ready", "failed"]
+    state: Literal["capturing", "shipping", "composing", "ready", "failed", "unknown"]
     start_time: datetime | None
     stop_time: datetime | None
     duration_seconds: float | None
