@@ -97,6 +97,14 @@ class Crowd:
             found += [peer for peer in (attendee.publisher, attendee.receiver) if peer is not None]
         return found
 
+    def without_media(self) -> int:
+        """Return how many attendees have no connection that stands, or one that does not."""
+        count = 0
+        for attendee in self.attendees:
+            peers = [peer for peer in (attendee.publisher, attendee.receiver) if peer is not None]
+            count += not peers or any(peer.state != "connected" for peer in peers)
+        return count
+
     def totals(self) -> Totals:
         """Return the counters of this moment; connections that were replaced or closed no longer count."""
         every = [connection.stats() for connection in self.connections()]

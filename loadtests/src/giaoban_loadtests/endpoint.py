@@ -126,6 +126,11 @@ class PeerConnection:
         """Mids and SSRCs of the offered tracks."""
         return self._tracks
 
+    @property
+    def remote_address(self) -> Address | None:
+        """Where media goes to; None before ICE has chosen."""
+        return self._ice.selected
+
     def create_offer(self) -> str:
         """Return the SDP offer of a publisher."""
         if self._clip is None:

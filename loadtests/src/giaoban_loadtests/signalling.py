@@ -176,6 +176,10 @@ class Participant:
         finally:
             self._drop_media()
 
+    async def sign_in(self) -> None:
+        """Sign in ahead of `run`, as whoever joins has done long before; raises ApiError or httpx.HTTPError."""
+        self._token = await self._api.sign_in(self._identity)
+
     async def leave(self) -> None:
         """Leave for good; `run` returns LEFT when the server has closed the connection."""
         self._leaving = True

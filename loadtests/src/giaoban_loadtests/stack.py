@@ -37,7 +37,9 @@ STOP_SECONDS = 30.0
 ORGANISATION = "loadtest"
 CHAIRS = 24
 SITES = 640
-NODE_PORTS = {"janus-a": 17188, "janus-b": 17288}  # defaults of the local stack
+# Defaults of the local stack: a node's API port, and the ports of its media.
+NODE_PORTS = {"janus-a": 17188, "janus-b": 17288}
+NODE_MEDIA_PORTS = {"janus-a": range(20000, 22000), "janus-b": range(22000, 24000)}
 IDENTITY_TARGET = "127.0.0.1:17001"
 SERVICES = ("gateway", "identity", "scheduling", "media", "recording", "notifications")
 # All endpoints come from one address: the limits that protect a public gateway from one address would be measured.
@@ -106,6 +108,11 @@ class LocalStack:
             api_secret=(folder / "janus-api").read_text(encoding="ascii").strip(),
             admin_key=(folder / "janus-room").read_text(encoding="ascii").strip(),
         )
+
+    @staticmethod
+    def node_of(media_port: int) -> str:
+        """Return the media node that has a UDP port."""
+        return next(name for name, ports in NODE_MEDIA_PORTS.items() if media_port in ports)
 
     def kill(self, name: str) -> float:
         """End a part without warning; the stack's own supervisor starts it again. Return when (monotonic seconds)."""

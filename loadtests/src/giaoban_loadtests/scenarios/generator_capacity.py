@@ -51,9 +51,7 @@ async def run(context: Context) -> Outcome:
         watch, before = Watch(context.system.processes), crowd.totals()
         await asyncio.sleep(wanted["seconds"])
         measured, watched = crowd.totals().since(before), watch.stop()
-        deaf = sum(
-            1 for each in crowd.attendees if each.receiver is None or each.receiver.state != "connected"
-        )
+        deaf = crowd.without_media()
     refuse_if_spoiled(measured.generator())
     cpu, memory = float(watched["generator_cpu"]), float(watched["generator_peak_bytes"])  # type: ignore[arg-type]
     packets = (measured.received + measured.sent) / wanted["seconds"]

@@ -105,6 +105,10 @@ class GiaobanAttendee:
         return self.participant.counts.last_problem
 
     async def enter(self) -> None:
+        try:
+            await self.participant.sign_in()
+        except (ApiError, httpx.HTTPError) as error:
+            raise SystemFailedError(f"{self.name} cannot sign in: {error}") from error
         self._staying = asyncio.create_task(self.participant.run())
         joined = asyncio.create_task(self.participant.joined.wait())
         try:
@@ -148,12 +152,17 @@ class GiaobanMeeting:
         self._sites = list(sites)
         self._tiles: list[str] = []
 
-    def attendee(self, clip: Clip | None) -> GiaobanAttendee:
+    def spare_site(self) -> SiteIdentity:
+        """Return a site that is invited and has not come, for an endpoint of another kind; raises SystemFailedError."""
         if not self._sites:
             raise SystemFailedError(
                 "the accounts have no more sites for this meeting: ask for fewer endpoints"
             )
-        made = _attendee(self._api, self.id, self._sites.pop(0), self._media, clip, View(list(self._tiles)))
+        return self._sites.pop(0)
+
+    def attendee(self, clip: Clip | None) -> GiaobanAttendee:
+        view = View(list(self._tiles))
+        made = _attendee(self._api, self.id, self.spare_site(), self._media, clip, view)
         self.attendees.append(made)
         return made
 
