@@ -3,12 +3,20 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from giaoban_kit.events import event_filter, headers_of, new_event, parse_event, subject
+from giaoban_kit.events import (
+    event_filter,
+    headers_of,
+    new_event,
+    parse_event,
+    signal_subject,
+    subject,
+    subject_filter,
+)
 from giaoban_kit.ids import new_id
 from google.protobuf import message_factory, text_format
 from google.protobuf.message import Message
@@ -133,18 +141,34 @@ def test_durables_and_buckets_are_declared(part: str) -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_subjects_written_by_hand_are_declared(part: str) -> None:
-    """Facts' subjects are built by the kit; what a source spells out itself is listed with a reason."""
-    spelled = set()
+def test_nobody_writes_a_subject_by_hand(part: str) -> None:
+    """Subjects are built by the kit, which checks what goes into them."""
+    spelled = {
+        "".join(literal(each) or "<id>" for each in node.values)
+        for node in nodes(part)
+        if isinstance(node, ast.JoinedStr)
+    }
+    assert not [text for text in spelled if re.match(r"giaoban\.[a-z]+\.", text)]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_what_a_part_follows_without_a_durable_is_declared(part: str) -> None:
+    """Facts of one id and signals, as the kit's functions are called in the source, are listed with a reason."""
+    builders: dict[str, Callable[..., str]] = {
+        "subject_filter": subject_filter,
+        "signal_subject": signal_subject,
+    }
+    some_id = new_id()
+    built = set()
     for node in nodes(part):
-        if isinstance(node, ast.JoinedStr):
-            text = "".join(literal(each) or "<id>" for each in node.values)
-            if re.match(r"giaoban\.[a-z]+\.", text):
-                spelled.add(text)
+        build = builders.get(called(node))
+        if build is not None and isinstance(node, ast.Call):
+            words = [literal(each) for each in node.args[:-1]]
+            built.add(build(*[word or "" for word in words], some_id).replace(some_id, "<id>"))
     listed = {each["subject"] for each in signals()["listens"] if each["part"] == part}
     listed |= {
         re.sub(r"<[^>]*>", "<id>", each["subject"])
         for each in signals()["signals"]
         if part in (each["emitted_by"], *each["heard_by"])
     }
-    assert spelled == listed
+    assert built == listed

@@ -89,6 +89,27 @@ def event_filter(service: str, aggregate: str = "*", verb: str = "*") -> str:
     return f"giaoban.{service}.v1.{aggregate}.{verb}.*"
 
 
+def subject_filter(service: str, aggregate: str, verb: str, id: str) -> str:  # noqa: A002  (the id of the aggregate)
+    """The filter for such subjects of one id; `*` stands for any verb. For who follows without a durable.
+
+    Raises: ValueError as `subject`.
+    """
+    parts = (service, aggregate) if verb == "*" else (service, aggregate, verb)
+    if not all(_TOKEN.fullmatch(part) for part in parts) or not is_id(id):
+        raise ValueError(f"not a filter: {service!r} {aggregate!r} {verb!r} {id!r}")
+    return f"giaoban.{service}.v1.{aggregate}.{verb}.{id}"
+
+
+def signal_subject(service: str, signal: str, id: str) -> str:  # noqa: A002  (the id of what it is about)
+    """`giaoban.<service>.<signal>.<id>`: a signal on core NATS, too lively to be kept.
+
+    Raises: ValueError if a part could be mistaken for something else.
+    """
+    if not all(_TOKEN.fullmatch(part) for part in (service, signal)) or not is_id(id):
+        raise ValueError(f"not a subject: {service!r} {signal!r} {id!r}")
+    return f"giaoban.{service}.{signal}.{id}"
+
+
 def new_event(subject: str, message: Message, time: datetime | None = None) -> Event:
     """An event with a new id; its source is the service in the subject."""
     return Event(new_id(), subject, message, f"giaoban-{subject.split('.')[1]}", time or datetime.now(UTC))

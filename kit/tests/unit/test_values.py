@@ -9,7 +9,15 @@ from giaoban.scheduling.v1.events_pb2 import MeetingEnded
 from giaoban_kit.clock import SystemClock
 from giaoban_kit.db import decode_page_token, encode_page_token, page_size
 from giaoban_kit.errors import Invalid
-from giaoban_kit.events import event_filter, headers_of, new_event, parse_event, subject
+from giaoban_kit.events import (
+    event_filter,
+    headers_of,
+    new_event,
+    parse_event,
+    signal_subject,
+    subject,
+    subject_filter,
+)
 from giaoban_kit.ids import is_id, new_id
 from giaoban_kit.testing.clock import FixedClock
 from giaoban_kit.validate import Violations
@@ -121,6 +129,20 @@ def test_subjects_are_built_from_safe_parts_only() -> None:
         subject("a", "b", "c", "*")
     with pytest.raises(ValueError, match="not a filter"):
         event_filter("a", ">")
+    about = subject_filter("scheduling", "meeting", "*", meeting_id)
+    assert about == f"giaoban.scheduling.v1.meeting.*.{meeting_id}"
+    assert subject_filter("scheduling", "meeting", "ended", meeting_id).endswith(f".ended.{meeting_id}")
+    assert signal_subject("media", "live", meeting_id) == f"giaoban.media.live.{meeting_id}"
+    for bad in ("*", ">", "x.y"):
+        for wrong in (("a", "b", "c", bad), (bad, "b", "c", meeting_id), ("a", bad, "c", meeting_id)):
+            with pytest.raises(ValueError, match="not a filter"):
+                subject_filter(*wrong)
+        with pytest.raises(ValueError, match="not a subject"):
+            signal_subject("media", "live", bad)
+        with pytest.raises(ValueError, match="not a subject"):
+            signal_subject("media", bad, meeting_id)
+    with pytest.raises(ValueError, match="not a filter"):
+        subject_filter("a", "b", ">", meeting_id)
 
 
 def test_an_event_survives_headers_and_bytes() -> None:

@@ -13,6 +13,7 @@ from giaoban.media.v1 import media_service_pb2 as pb
 from giaoban.scheduling.v1 import scheduling_pb2
 from giaoban.scheduling.v1 import scheduling_service_pb2 as scheduling
 from giaoban_kit.errors import GiaobanError, Unauthenticated
+from giaoban_kit.events import subject_filter
 from giaoban_kit.ids import is_id
 from giaoban_kit.logging import get_logger
 from giaoban_kit.tokens import acting_as
@@ -173,7 +174,7 @@ class _Connection:
         async def on_decision(_: object) -> None:
             decided.set()
 
-        subject = f"giaoban.scheduling.v1.meeting.admission_decided.{self._meeting_id}"
+        subject = subject_filter("scheduling", "meeting", "admission_decided", self._meeting_id)
         subscription = await self._services.hub.nats.subscribe(subject, cb=on_decision)
         told = False
         try:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from giaoban.media.v1 import media_pb2
 from giaoban.scheduling.v1.events_pb2 import AdmissionDecided, AdmissionRequested
-from giaoban_kit.events import parse_event
+from giaoban_kit.events import parse_event, signal_subject, subject_filter
 from giaoban_kit.kv import RESTARTED, SYNCED, Bucket, Deleted, Entry
 from giaoban_kit.logging import get_logger
 from google.protobuf.message import DecodeError
@@ -71,9 +71,10 @@ class RoomFeed:
 
     async def run(self) -> None:
         """Follows the meeting until cancelled."""
-        subject = f"giaoban.scheduling.v1.meeting.*.{self._meeting_id}"
-        live = await self._nats.subscribe(f"giaoban.media.live.{self._meeting_id}", cb=self._on_live)
-        admissions = await self._nats.subscribe(subject, cb=self._on_admission)
+        talking = signal_subject("media", "live", self._meeting_id)
+        live = await self._nats.subscribe(talking, cb=self._on_live)
+        meeting = subject_filter("scheduling", "meeting", "*", self._meeting_id)
+        admissions = await self._nats.subscribe(meeting, cb=self._on_admission)
         try:
             while True:
                 try:

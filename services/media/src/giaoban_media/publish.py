@@ -11,7 +11,7 @@ from datetime import datetime
 
 import structlog
 from giaoban.media.v1 import events_pb2, media_pb2
-from giaoban_kit.events import Event, new_event, subject
+from giaoban_kit.events import Event, new_event, signal_subject, subject
 from google.protobuf.message import Message
 
 from giaoban_media.conference import codec
@@ -126,7 +126,7 @@ class NatsNews:
         """The core subject giaoban.media.live.<meeting>."""
         signal = media_pb2.LiveSignal(talking=talking, silent=silent)
         try:
-            await self._send_live(f"giaoban.media.live.{meeting_id}", signal.SerializeToString())  # type: ignore[misc]
+            await self._send_live(signal_subject("media", "live", meeting_id), signal.SerializeToString())  # type: ignore[misc]
         except Exception:  # noqa: BLE001 - too lively to be kept
             _log.debug("live_signal_dropped")
 
