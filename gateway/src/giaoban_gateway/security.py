@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Mapping
 from functools import cache
 
@@ -14,10 +15,12 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from giaoban_gateway.config import Config
+from giaoban_gateway.metrics import REQUEST_SECONDS
 from giaoban_gateway.problems import internal, problem
 
 MAX_BODY_BYTES = 1024 * 1024
 MAX_DIGITS = 15
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 log = get_logger(__name__)
 
@@ -86,12 +89,14 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
-        started = False
+        started, came = False, time.monotonic()
 
         async def guarded(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
+                seconds = time.monotonic() - came
+                REQUEST_SECONDS.labels(*_kind(scope), message["status"]).observe(seconds)
                 out = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     out.setdefault(name, value)
@@ -109,6 +114,12 @@ class Guard:
             if started:
                 raise  # too late to say so; the server cuts the connection
             await internal()(scope, receive, guarded)
+
+
+def _kind(scope: Scope) -> tuple[str, str]:
+    """Method and route of a request, of which there are few, whatever clients send."""
+    method = scope["method"] if scope["method"] in METHODS else "other"
+    return method, getattr(scope.get("route"), "path", "web")
 
 
 async def _check_body(headers: Headers, receive: Receive) -> tuple[Response | None, Receive]:

@@ -9,15 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
-from giaoban_kit.errors import Unauthenticated, Unavailable
+from giaoban_kit.errors import GiaobanError, Unauthenticated, Unavailable
 from giaoban_kit.kv import Bucket
 from giaoban_kit.tokens import Principal
 from nats.aio.client import Client
+
+from giaoban_gateway.metrics import TICKETS_REFUSED
 
 CONNECT_LIFETIME = timedelta(seconds=30)
 CONTENT_LIFETIME = timedelta(hours=12)
@@ -40,6 +44,16 @@ class Held:
     subject: str
     token: str
     principal: Principal
+
+
+@contextmanager
+def refusals(purpose: str) -> Iterator[None]:
+    """Counts what is refused around tickets for this purpose, by reason."""
+    try:
+        yield
+    except GiaobanError as error:
+        TICKETS_REFUSED.labels(purpose, error.reason).inc()
+        raise
 
 
 class Tickets:
@@ -66,14 +80,16 @@ class Tickets:
 
     async def use_once(self, ticket: str, purpose: str, subject: str) -> Held:
         """What the ticket stands for; it is gone with this. Raises `TicketInvalid`."""
-        self._require_nats()
-        return _held(await self._bucket.take(_key(ticket)), purpose, subject)
+        with refusals(purpose):
+            self._require_nats()
+            return _held(await self._bucket.take(_key(ticket)), purpose, subject)
 
     async def look(self, ticket: str, purpose: str, subject: str) -> Held:
         """What the ticket stands for; it stays until it expires. Raises `TicketInvalid`."""
-        self._require_nats()
-        entry = await self._bucket.get(_key(ticket))
-        return _held(entry.value if entry else None, purpose, subject)
+        with refusals(purpose):
+            self._require_nats()
+            entry = await self._bucket.get(_key(ticket))
+            return _held(entry.value if entry else None, purpose, subject)
 
     def _require_nats(self) -> None:
         if not self._nats.is_connected:  # rather than wait for the end of its patience

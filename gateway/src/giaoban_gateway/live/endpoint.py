@@ -27,6 +27,7 @@ from giaoban_gateway.live.link import MediaLink
 from giaoban_gateway.live.member import Member
 from giaoban_gateway.live.messages import INCOMING, Command, Incoming, Join, Leave, ViewChange
 from giaoban_gateway.live.outgoing import Code, Joined, ReplyError, WaitingParty
+from giaoban_gateway.metrics import MESSAGES_SENT, SOCKETS, SOCKETS_ENDED
 from giaoban_gateway.routes.meetings import CONNECT
 from giaoban_gateway.schemas.common import UNKNOWN, word
 from giaoban_gateway.schemas.meetings import RoleWord
@@ -42,6 +43,8 @@ MAX_FRAME_BYTES = 1024 * 1024
 DECISION_POLL_SECONDS = 15.0
 PRESENT_SECONDS = 2.0
 END_SECONDS = 2.0
+LEFT = "left"
+"""How a connection ends that its client ends, beside the codes of `ended`."""
 CLOSED_WITH_REASON = 4000
 """Close code after `ended` (RFC 6455, section 7.4.2: private use)."""
 
@@ -93,11 +96,13 @@ async def connect(websocket: WebSocket, meeting_id: str) -> None:
     await websocket.accept()
     connection = _Connection(websocket, services, meeting_id)
     try:
-        await connection.run()
+        with SOCKETS.track_inprogress():
+            await connection.run()
+        SOCKETS_ENDED.labels(LEFT).inc()
     except End as end:
         await connection.end(end)
     except WebSocketDisconnect:
-        return
+        SOCKETS_ENDED.labels(LEFT).inc()
     except GiaobanError as error:
         await connection.end(End.of(error))
     except Exception:
@@ -127,6 +132,7 @@ class _Connection:
 
     async def end(self, end: End) -> None:
         """Says why, and closes."""
+        SOCKETS_ENDED.labels(end.code).inc()
         if self._socket.client_state is not WebSocketState.CONNECTED:
             return
         with contextlib.suppress(Exception):  # a client that is gone, or reads nothing, is not waited for
@@ -298,6 +304,7 @@ class _Connection:
     async def _send(self, member: Member) -> None:
         while True:
             await self._socket.send_text(await member.next())
+            MESSAGES_SENT.inc()
 
     async def _read(self, link: MediaLink) -> None:
         while True:

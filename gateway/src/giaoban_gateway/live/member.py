@@ -7,6 +7,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+from giaoban_gateway.metrics import MESSAGES_DROPPED
+
 MAX_WAITING = 64
 """State messages that wait for one client before they are replaced by a snapshot."""
 
@@ -31,6 +33,8 @@ class Member:
         """A message to this client alone."""
         if len(self._direct) < MAX_DIRECT:
             self._direct.append(text)
+        else:
+            MESSAGES_DROPPED.labels("direct").inc()
         self._more.set()
 
     def tell(self, text: str | None, snapshot: Callable[[Member], str] | None = None) -> None:
@@ -38,6 +42,7 @@ class Member:
         if text is None or self._snapshot is not None:  # a snapshot that is still to be made holds it too
             return
         if len(self._state) >= MAX_WAITING and snapshot is not None:
+            MESSAGES_DROPPED.labels("state").inc(len(self._state) + 1)
             self.refresh(snapshot)
             return
         self._state.append(text)
@@ -48,6 +53,8 @@ class Member:
         if len(self._state) < MAX_WAITING:
             self._state.append(text)
             self._more.set()
+        else:
+            MESSAGES_DROPPED.labels("talking").inc()
 
     def tell_admissions(self, text: str) -> None:
         """The whole waiting list; only the newest one is sent."""

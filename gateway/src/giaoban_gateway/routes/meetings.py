@@ -21,7 +21,7 @@ from giaoban_gateway.schemas.meetings import (
     MeetingCreate,
     MeetingUpdate,
 )
-from giaoban_gateway.tickets import CONNECT_LIFETIME
+from giaoban_gateway.tickets import CONNECT_LIFETIME, refusals
 
 CONNECT = "connect"
 
@@ -149,12 +149,13 @@ async def refuse(meeting_id: PathId, admission_id: PathId, uses: UsesServices, _
 @router.post("/{meeting_id}/connect-tickets", status_code=201)
 async def create_connect_ticket(meeting_id: PathId, uses: UsesServices, caller: IsCaller) -> ConnectTicket:
     """A ticket that opens the meeting's WebSocket once, within 30 seconds; refused if the join would be."""
-    await uses.scheduling.RequestAdmission(
-        pb.RequestAdmissionRequest(meeting_id=meeting_id, validate_only=True)
-    )
-    ticket, expires_at = await uses.tickets.issue(
-        CONNECT, meeting_id, caller.principal, caller.token, CONNECT_LIFETIME
-    )
+    with refusals(CONNECT):
+        await uses.scheduling.RequestAdmission(
+            pb.RequestAdmissionRequest(meeting_id=meeting_id, validate_only=True)
+        )
+        ticket, expires_at = await uses.tickets.issue(
+            CONNECT, meeting_id, caller.principal, caller.token, CONNECT_LIFETIME
+        )
     return ConnectTicket(ticket=ticket, expires_at=expires_at)
 
 

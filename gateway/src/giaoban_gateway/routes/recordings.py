@@ -20,7 +20,7 @@ from giaoban_gateway.auth import IsCaller, TokenMissing, UsesServices
 from giaoban_gateway.problems import problem
 from giaoban_gateway.schemas.common import Page, PageSize, PageToken, PathId, or_none
 from giaoban_gateway.schemas.recordings import ContentTicket, Recording
-from giaoban_gateway.tickets import CONTENT_LIFETIME
+from giaoban_gateway.tickets import CONTENT_LIFETIME, refusals
 
 CONTENT = "content"
 
@@ -83,10 +83,13 @@ async def retry_recording(recording_id: PathId, uses: UsesServices, _: IsCaller)
 @router.post("/recordings/{recording_id}/content-tickets", status_code=201)
 async def create_content_ticket(recording_id: PathId, uses: UsesServices, caller: IsCaller) -> ContentTicket:
     """An address of the file that works without a header for as long as watching it takes: at most 12 hours."""
-    granted = await uses.recording.CreateContentGrant(pb.CreateContentGrantRequest(recording_id=recording_id))
-    ticket, expires_at = await uses.tickets.issue(
-        CONTENT, recording_id, caller.principal, granted.grant, CONTENT_LIFETIME
-    )
+    with refusals(CONTENT):
+        granted = await uses.recording.CreateContentGrant(
+            pb.CreateContentGrantRequest(recording_id=recording_id)
+        )
+        ticket, expires_at = await uses.tickets.issue(
+            CONTENT, recording_id, caller.principal, granted.grant, CONTENT_LIFETIME
+        )
     return ContentTicket(url=f"/v1/recordings/{recording_id}/content?ticket={ticket}", expires_at=expires_at)
 
 
