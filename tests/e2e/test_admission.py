@@ -28,6 +28,7 @@ async def test_the_uninvited_wait_until_the_chair_decides(house: House, new_pers
     await expect(chair.page.get_by_role("heading", name="Đang chờ vào (1)")).to_be_visible()
     await chair.button(f"Cho vào: {GUEST}").click()
     await expect(guest.stage).to_be_visible()
+    await expect(guest.page.get_by_role("heading", name="Họp có khách")).to_be_visible()
     await guest.sees_moving(guest.tile(CHAIR))
     await expect(chair.row(GUEST)).to_contain_text("Dự thính")
     await expect(chair.row(GUEST)).to_contain_text("Có mặt")
