@@ -30,8 +30,8 @@ test-integration: ## Each part against the real PostgreSQL, NATS and Janus
 	@bin/test integration
 test-e2e: ## The whole house with a real browser
 	@bin/test e2e
-loadtest: ## Simulated sites and viewers against a local node
-	@bin/in-netns .venv/bin/python -m giaoban_loadtests
+loadtest: setup ## Load tests judged by the table of goals; SCENARIO=name for one, SET="a=1 b=2", TARGET=https://… ACCOUNTS=file
+	@$(if $(TARGET),,bin/in-netns) .venv/bin/python -m giaoban_loadtests.runner $(SCENARIO) $(addprefix --set ,$(SET)) $(if $(TARGET),--target $(TARGET)) $(if $(ACCOUNTS),--accounts $(ACCOUNTS))
 
 ##@ Change
 fmt: ## Format the code

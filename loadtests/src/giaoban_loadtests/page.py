@@ -2,6 +2,7 @@
 """Owns the page of results: one HTML file with everything in it, plots as SVG, no script and nothing fetched."""
 
 import html
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ svg { max-width: 100%; height: auto } pre { background: #f2f4f7; padding: .8rem;
 _PLOT_STYLE = Style(
     background="#ffffff", plot_background="#ffffff", colors=("#00509d",), font_family="system-ui, sans-serif"
 )
+_SCRIPT = re.compile(r"<script.*?</script>", re.DOTALL)
 MAX_POINTS = 400  # of one curve on the page; the result's file has all
 
 
@@ -103,4 +105,5 @@ def _plot(title: str, points: Sequence[tuple[float, float]], x_title: str, y_tit
         include_x_axis=True,
     )
     chart.add(title, [(float(x), float(y)) for x, y in points])
-    return str(chart.render(is_unicode=True))
+    # pygal writes its configuration for a script that is not there; the page shall have none at all.
+    return _SCRIPT.sub("", str(chart.render(is_unicode=True)))

@@ -19,7 +19,7 @@ from giaoban_loadtests import machine, scenarios
 from giaoban_loadtests.clips import ClipError
 from giaoban_loadtests.page import write_page
 from giaoban_loadtests.results import Result, SpoiledError, newest, table
-from giaoban_loadtests.scenarios import Context, Scenario
+from giaoban_loadtests.scenarios import Context, Scenario, UnknownScenarioError
 from giaoban_loadtests.stack import BASE_URL, LOCAL_IP, LocalStack, private_stack
 from giaoban_loadtests.systems import System, SystemFailedError
 from giaoban_loadtests.systems.giaoban import AccountsFileError, Giaoban, read_accounts
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.target:
             _confirm(options.target, options.accounts)
         results = uvloop.run(_run(options, found, parameters, command))
-    except (UsageError, AccountsFileError, SystemFailedError, ClipError, ValueError) as error:
+    except (UsageError, AccountsFileError, SystemFailedError, ClipError, UnknownScenarioError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 2
     print("\n" + table(results))
@@ -91,7 +91,13 @@ async def _run(
 
 async def _try(name: str, scenario: Scenario, context: Context, command: str) -> Result:
     print(f"\n[{name}] {scenario.HYPOTHESIS}\n{_indented(scenario.__doc__)}", flush=True)
-    environment = {**machine.description(), "load_before": os.getloadavg()[0], "system": context.system.name}
+    pinned = len(os.sched_getaffinity(0)) == 1
+    environment = {
+        **machine.description(),
+        "load_before": os.getloadavg()[0],
+        "system": context.system.name,
+        "generator_pinned": pinned,
+    }
     try:
         async with asyncio.timeout(scenario.SECONDS):
             outcome = await scenario.run(context)
@@ -128,7 +134,14 @@ async def _system(options: argparse.Namespace) -> AsyncIterator[tuple[System, Lo
         yield Giaoban(options.target, read_accounts(options.accounts)), None
         return
     print("starting a private stack", flush=True)
+    cores = sorted(os.sched_getaffinity(0))
+    if options.pin:
+        if len(cores) < 2:
+            raise UsageError("--pin: there is one core only, and system and generator need one each")
+        os.sched_setaffinity(0, cores[:-1])  # what the stack starts inherits it
     async with private_stack() as stack:
+        if options.pin:
+            os.sched_setaffinity(0, cores[-1:])
         processes = stack.processes()
         if options.system == "janus":
             yield Janus(stack.janus("janus-a"), {"janus-a": processes["janus-a"]}), stack
@@ -213,6 +226,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--accounts", type=Path, help="file with the target's accounts, readable by its owner only"
+    )
+    parser.add_argument(
+        "--pin", action="store_true", help="generator on one core, the private stack on the others"
     )
     parser.add_argument("--local-ip", help="address to send media from")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where results are written")

@@ -16,6 +16,10 @@ from giaoban_loadtests.stack import LocalStack
 from giaoban_loadtests.systems import System
 
 
+class UnknownScenarioError(ValueError):
+    """There is no scenario of that name; the message lists those there are."""
+
+
 @dataclass(frozen=True)
 class Context:
     """What a scenario works with. `stack` is None when the system runs elsewhere; `say` tells progress."""
@@ -54,8 +58,10 @@ def names() -> list[str]:
 
 
 def find(name: str) -> Scenario:
-    """Return a scenario by its name; raises ValueError with the names there are."""
+    """Return a scenario by its name; raises UnknownScenarioError with the names there are."""
     if name not in names():
-        raise ValueError(f"SCENARIO={name}: there is no such scenario; there are {', '.join(names())}")
+        raise UnknownScenarioError(
+            f"SCENARIO={name}: there is no such scenario; there are {', '.join(names())}"
+        )
     scenario: Scenario = importlib.import_module(f"{__name__}.{name}")
     return scenario

@@ -2,7 +2,7 @@
 """Giaoban's services take nothing from the media path: it forwards as cheaply as a bare Janus does.
 
 Done: blocks A B B A, A through Giaoban, B on a Janus node of the same stack signalled directly. In each block one
-endpoint sends 720p, 360p, 180p and sound, `viewers` receive 180p and the sound. The endpoints, the clip and the
+endpoint sends 720p, 360p, 180p and sound, `viewers` receive 180p and the sound for `seconds`. The endpoints, the clip and the
 arithmetic are the same; the ratio A / B is taken block by block.
 Must hold: the 95 % interval of the ratio of CPU per forwarded packet ends below 1.1. (The goal of 0.8 is set against
 another server, P2.)
