@@ -438,4 +438,24 @@ export const reasonsVi = {
     username: "Tên đăng nhập",
     entry: "mục {{number}}",
   },
+  /** Why a stay in a meeting ended. */
+  ended: {
+    title: "Bạn đã ra khỏi cuộc họp",
+    left: "Bạn đã rời cuộc họp.",
+    meeting_ended: "Cuộc họp đã kết thúc.",
+    removed: "Chủ tọa đã mời bạn ra khỏi cuộc họp.",
+    replaced: "Bạn đã vào cuộc họp này trên một thiết bị hoặc cửa sổ khác.",
+    refused: "Yêu cầu vào họp không được chấp nhận.",
+    meeting_not_found: "Không tìm thấy cuộc họp này.",
+    meeting_not_open: "Cuộc họp chưa mở hoặc đã kết thúc.",
+    ticket_invalid: "Vé vào họp đã hết hạn. Hãy vào lại.",
+    join_expected: "Kết nối không đúng quy trình. Hãy vào lại.",
+    message_invalid: "Kết nối không đúng quy trình. Hãy tải lại trang rồi vào lại.",
+    rate_limited: "Gửi quá nhiều yêu cầu trong thời gian ngắn. Chờ một lát rồi vào lại.",
+    no_media_node: "Chưa có máy chủ media nào nhận được cuộc họp.",
+    participant_limit:
+      "Cuộc họp đã đủ số người và điểm tham dự. Dự cùng tại một điểm cầu, hoặc liên hệ đơn vị tổ chức.",
+    server_stopping: "Máy chủ đang khởi động lại.",
+    internal: "Máy chủ gặp lỗi. Hãy vào lại.",
+  },
 };
