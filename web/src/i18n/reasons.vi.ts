@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What to say in Vietnamese when the server refuses: for each public reason of docs/errors.md what happened and
-// what to do, then the same for fields. Words in braces come with the refusal.
+// what to do, and why a stay in a meeting ended. Words in braces come with the refusal.
+
+import { fieldsVi } from "./fields.vi";
 
 export const reasonsVi = {
   reason: {
@@ -371,73 +373,7 @@ export const reasonsVi = {
     },
     WAITING_LIMIT_REACHED: { title: "Đã có quá nhiều người chờ vào họp.", remedy: "Thử lại sau ít phút." },
   },
-  field_reason: {
-    BEFORE_FROM: "Thời điểm kết thúc phải sau thời điểm bắt đầu.",
-    CHAIR_IS_UNIT: "Chủ tọa phải là một cán bộ hoặc một điểm cầu, không phải đơn vị.",
-    COMMAND_INVALID: "Giá trị này không dùng được cho thao tác này.",
-    CONTROL_CHARACTER: "Có ký tự ẩn không dùng được. Xóa đi rồi gõ lại.",
-    DIRECTORY_ENTRY_INVALID: "Mục này không khớp với phần còn lại của danh bạ.",
-    DUPLICATE: "Bị trùng. Mỗi mục chỉ được có một lần.",
-    IN_THE_PAST: "Giờ bắt đầu đã qua. Chọn giờ khác.",
-    NOT_AN_ADDRESS: "Địa chỉ thư điện tử không đúng.",
-    NOT_AN_ID: "Mã định danh không đúng. Chọn lại từ danh sách.",
-    NOT_A_CODE: "Mã chỉ gồm chữ thường không dấu, chữ số và dấu gạch nối.",
-    NOT_A_TIME: "Không phải thời điểm hợp lệ. Chọn lại ngày giờ.",
-    ONE_CHAIR: "Cần đúng một chủ tọa.",
-    OUT_OF_RANGE: "Ngoài khoảng cho phép.",
-    PAGE_TOKEN_INVALID: "Trang này không còn. Tải lại danh sách.",
-    REQUIRED: "Hãy điền mục này.",
-    RUNNING: "Cuộc họp đang diễn ra, không đổi được giờ bắt đầu.",
-    TOO_FAR_AHEAD: "Quá xa. Chọn ngày trong vòng hai năm tới.",
-    TOO_LONG: "Quá dài. Hãy rút ngắn.",
-    TOO_MANY: "Quá nhiều mục. Hãy bớt đi.",
-    TOO_MANY_OPERATORS: "Quá nhiều người giữ vai trò kỹ thuật. Hãy bớt đi.",
-    TOO_MANY_SECRETARIES: "Quá nhiều thư ký. Hãy bớt đi.",
-    TOO_SHORT: "Quá ngắn.",
-    UNKNOWN_PARTY: "Không còn trong danh bạ của tổ chức. Bỏ ra rồi chọn lại.",
-    UNKNOWN_TIME_ZONE: "Không có múi giờ này. Chọn từ danh sách.",
-    UNKNOWN_VALUE: "Giá trị này không dùng được. Chọn từ danh sách.",
-    WINDOW_TOO_LONG: "Khoảng thời gian quá dài. Chọn khoảng ngắn hơn.",
-    WRONG_LENGTH: "Độ dài không đúng.",
-  },
-  /** Shapes that the gateway refuses before any service sees them: its schema library's kinds, in capitals. */
-  field_shape: {
-    DATETIME_FROM_DATE_PARSING: "Không phải thời điểm hợp lệ. Chọn lại ngày giờ.",
-    DATETIME_PARSING: "Không phải thời điểm hợp lệ. Chọn lại ngày giờ.",
-    GREATER_THAN_EQUAL: "Giá trị quá nhỏ.",
-    INT_PARSING: "Hãy điền một số nguyên.",
-    LESS_THAN_EQUAL: "Giá trị quá lớn.",
-    LITERAL_ERROR: "Giá trị này không dùng được. Chọn từ danh sách.",
-    MISSING: "Hãy điền mục này.",
-    STRING_PATTERN_MISMATCH: "Không đúng dạng. Chọn lại từ danh sách.",
-    STRING_TOO_LONG: "Quá dài. Hãy rút ngắn.",
-    STRING_TOO_SHORT: "Quá ngắn. Hãy điền đủ.",
-    TIMEZONE_AWARE: "Thiếu múi giờ.",
-    other: "Không đúng dạng.",
-  },
-  field_name: {
-    appointments: "Thành phần",
-    description: "Nội dung",
-    duration: "Thời lượng",
-    duration_seconds: "Thời lượng",
-    limit_seconds: "Thời gian phát biểu",
-    microphone_policy: "Micrô trong cuộc họp",
-    organisation_code: "Mã tổ chức",
-    page_size: "Số mục một trang",
-    page_token: "Trang",
-    participant_id: "Người hoặc điểm cầu",
-    participant_ids: "Thứ tự phát biểu",
-    password: "Mật khẩu",
-    query: "Từ tìm kiếm",
-    reason: "Lý do",
-    start_time: "Giờ bắt đầu",
-    text: "Tin nhắn",
-    time_zone: "Múi giờ",
-    title: "Tên cuộc họp",
-    unit_id: "Đơn vị chủ trì",
-    username: "Tên đăng nhập",
-    entry: "mục {{number}}",
-  },
+  ...fieldsVi,
   /** Why a stay in a meeting ended. */
   ended: {
     title: "Bạn đã ra khỏi cuộc họp",
