@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from giaoban_loadtests.clips import Clip
 from giaoban_loadtests.endpoint import PeerConnection
 from giaoban_loadtests.publish import Pacer
-from giaoban_loadtests.results import Generator
+from giaoban_loadtests.results import Figure, Generator
 from giaoban_loadtests.systems import Attendee, Media, Meeting, SystemFailedError
 
 FIRST_PICTURE_SECONDS = 15.0
@@ -42,6 +42,12 @@ class Totals:
         """The share of expected packets that did not come; nothing is asked for again, so each loss counts."""
         expected = self.received + self.lost
         return max(0, self.lost) / expected if expected else 0.0
+
+    @property
+    def lateness(self) -> Figure:
+        """How punctual the generator was: a high share makes every time in the run look worse than it was."""
+        share = self.late_ticks / self.ticks if self.ticks else 0.0
+        return Figure("", "generator: share of ticks sent over 20 ms late", share, "")
 
     def generator(self) -> Generator:
         """Return what the generator did to itself."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 MAX_SKIPPED_TICKS = 0
-MAX_LATE_SHARE = 0.05  # of the pacer's ticks; beyond, the endpoints no longer send what they claim to
+MAX_LATE_SHARE = 0.2  # of the ticks; beyond, the endpoints do not send what they claim to
 
 Limit = Literal["<=", "<", ">="]
 

@@ -50,7 +50,8 @@ async def run(context: Context) -> Outcome:
                 f"{'simulated' if side == 'A' else 'Chromium'}: first picture after "
                 f"{1000 * seen[side][-1].first_picture:.0f} ms, {seen[side][-1].lost} lost"
             )
-        refuse_if_spoiled(crowd.totals().since(start).generator())
+        measured = crowd.totals().since(start)
+    refuse_if_spoiled(measured.generator())
     times = {side: [each.first_picture for each in visits] for side, visits in seen.items()}
     queues = {side: iter(values) for side, values in times.items()}
     ratio = bootstrap(block_ratios(order, [next(queues[side]) for side in order]))
@@ -70,6 +71,7 @@ async def run(context: Context) -> Outcome:
             Figure("", "first picture, ratio simulated to Chromium, median", ratio.median, ""),
             Figure("", "the ratio's interval begins", ratio.low, ""),
             Figure("", "the ratio's interval ends", ratio.high, ""),
+            measured.lateness,
         ],
         watched.stop(),
         {"first picture, simulated": times["A"], "first picture, Chromium": times["B"]},

@@ -74,6 +74,7 @@ async def run(context: Context) -> Outcome:
             Figure("P3", "generator CPU per packet", 1e6 * cpu / packets, "µs"),
             Figure("", "packets sent and received", packets, "packets/s"),
             Figure("", "loss", measured.loss, ""),
+            measured.lateness,
             Figure("", "generator CPU while joining", float(watched_joining["generator_cpu"]), "cores"),  # type: ignore[arg-type]
         ],
         {"holding": watched, "joining": watched_joining},

@@ -79,6 +79,7 @@ def figures(
         Figure("P1", "packets sent", measured.sent / seconds, "packets/s"),
         Figure("", "generator CPU", float(watched["generator_cpu"]), "cores"),  # type: ignore[arg-type]
         Figure("", "undecryptable packets", measured.undecryptable, "", "<=", 0),
+        measured.lateness,
     ]
     if delays:
         found.append(

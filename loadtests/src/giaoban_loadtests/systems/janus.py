@@ -159,13 +159,6 @@ class JanusAttendee:
         )
         answer = self.receiver.answer(offer["jsep"]["sdp"])
         await link.send(handle, {"type": "answer", "sdp": answer}, request="start")
-        low = [
-            {"mid": stream["mid"], "substream": 0}
-            for stream in offer["plugindata"]["data"]["streams"]
-            if stream["type"] == "video"
-        ]
-        if low:
-            await link.send(handle, request="configure", streams=low)
 
     async def leave(self) -> None:
         self.inside = False
@@ -189,10 +182,14 @@ class JanusMeeting:
         self.attendees.append(made)
         return made
 
-    def feeds_for(self, attendee: JanusAttendee) -> list[dict[str, str]]:
-        """Return the subscriptions of one attendee: all that is heard and seen but its own."""
-        feeds = [{"feed": name, "mid": "0"} for name in self._heard if name != attendee.name]
-        return feeds + [{"feed": name, "mid": "1"} for name in self._seen if name != attendee.name]
+    def feeds_for(self, attendee: JanusAttendee) -> list[dict[str, Any]]:
+        """Return the subscriptions of one attendee: all that is heard and seen but its own, in the lowest layer."""
+        feeds: list[dict[str, Any]] = [
+            {"feed": name, "mid": "0"} for name in self._heard if name != attendee.name
+        ]
+        return feeds + [
+            {"feed": name, "mid": "1", "substream": 0} for name in self._seen if name != attendee.name
+        ]
 
     async def arrange(self, speakers: Sequence[Attendee], stage: Attendee, tiles: Sequence[Attendee]) -> None:
         self._heard = [each.name for each in speakers]
