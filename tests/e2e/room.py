@@ -49,6 +49,7 @@ _START_GAPS = """(video) => {
   watch.timer = setInterval(() => {
     const count = video.getVideoPlaybackQuality().totalVideoFrames, now = performance.now();
     watch.worst = Math.max(watch.worst, now - watch.at);
+    if (count < watch.count) watch.count = 0;  // another track: its frames are counted from the first
     if (count > watch.count) { watch.frames += count - watch.count; watch.count = count; watch.at = now; }
   }, 20);
   window.__gaps = watch;

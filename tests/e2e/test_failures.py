@@ -120,8 +120,38 @@ async def test_everyone_is_back_without_a_key_when_the_media_node_dies(
     await _acts_work(meeting)
 
 
+async def test_nobody_notices_that_a_media_node_is_emptied(
+    house: House, meeting: Meeting, record_testsuite_property: Callable[[str, object], None]
+) -> None:
+    """A node that takes nobody new hands its meeting to the other one: both are there, and the pictures went on."""
+    await _see_each_other(meeting)
+    people = (meeting.chair, meeting.delegate)
+    (carrying,) = {node for person in people for node in await _nodes_of(person)}
+    old = {person: await person.peers() for person in people}
+    for person, other in ((meeting.chair, DELEGATE), (meeting.delegate, CHAIR)):
+        await person.start_gaps(person.tile(other))
+    await house.accept_new_sessions(carrying, accept=False)
+    try:
+        for person, other in ((meeting.chair, DELEGATE), (meeting.delegate, CHAIR)):
+            await person.connects_anew(old[person], MAX_TAKEOVER_SECONDS)
+            await person.sees_moving(person.tile(other))
+        for person in people:
+            assert carrying not in await _nodes_of(person)
+            gap, frames = await person.stop_gaps()
+            record_testsuite_property("gap_seconds_node_emptied", round(gap, 3))
+            assert gap < MAX_GAP_SECONDS and frames > 10, (gap, frames)
+        await _acts_work(meeting)
+    finally:
+        await house.accept_new_sessions(carrying, accept=True)
+
+
 async def _nodes_of(person: Person) -> list[str]:
     """The media nodes of somebody's two connections, told by the range of their ports."""
-    ports = await person.media_ports()
-    assert len(ports) == 2, ports
+
+    # For a moment after a move there are those of before as well.
+    async def two() -> list[int] | None:
+        ports = await person.media_ports()
+        return ports if len(ports) == 2 else None
+
+    ports = await until(two, "two connections stand", 10) or []
     return ["janus-b" if port >= NODE_B_FIRST_PORT else "janus-a" for port in ports]

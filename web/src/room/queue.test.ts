@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 
 import { type PeerFactory, Receiver } from "./peers";
 import { SerialQueue } from "./queue";
@@ -98,11 +98,25 @@ describe("the receiving connection", () => {
     expect(StrictPeer.made).toHaveLength(1);
   });
 
-  it("starts anew when told so, and lets the old connection go", async () => {
+  it("starts anew when told so; what stood carries on until the new connection does", async () => {
+    vi.useFakeTimers({ shouldAdvanceTime: true });
     const { made, answered, tracks } = receiver();
     await made.handle(offer(1, true));
     await made.handle(offer(2, true));
     expect(answered).toEqual([1, 2]);
+    expect(StrictPeer.made.map((each) => each.closed)).toEqual([false, false]);
+    expect(tracks.at(-1)).toEqual(["p2/camera=track of 1", "p1/camera=track of 0"]);
+    vi.runAllTimers();
+    expect(StrictPeer.made.map((each) => each.closed)).toEqual([true, false]);
+    expect(tracks.at(-1)).toEqual(["p2/camera=track of 1"]);
+    vi.useRealTimers();
+  });
+
+  it("lets a connection that has failed go at once", async () => {
+    const { made, tracks } = receiver();
+    await made.handle(offer(1, true));
+    for (const peer of StrictPeer.made) peer.connectionState = "failed";
+    await made.handle(offer(2, true));
     expect(StrictPeer.made.map((each) => each.closed)).toEqual([true, false]);
     expect(tracks.at(-1)).toEqual(["p2/camera=track of 1"]);
   });
