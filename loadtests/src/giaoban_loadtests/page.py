@@ -46,14 +46,14 @@ def _goals(results: Iterable[Result]) -> str:
     for result in results:
         if result.refused:
             rows.append(
-                f"<tr><td><td>{html.escape(result.scenario)}<td colspan=3>{html.escape(result.refused)}"
+                f"<tr><td><td>{html.escape(result.title)}<td colspan=3>{html.escape(result.refused)}"
                 "<td class=refused>no report"
             )
         for figure in result.figures:
             if figure.goal and figure.limit is not None:
                 verdict = "pass" if figure.passed else "fail"
                 rows.append(
-                    f"<tr><td>{html.escape(figure.goal)}<td>{html.escape(result.scenario)}"
+                    f"<tr><td>{html.escape(figure.goal)}<td>{html.escape(result.title)}"
                     f"<td>{html.escape(figure.name)}<td>{figure.value:.4g} {html.escape(figure.unit)}"
                     f"<td>{html.escape(figure.relation or '')} {figure.limit:g}<td class={verdict}>{verdict}"
                 )
@@ -73,7 +73,7 @@ def _scenario(result: Result) -> str:
     plots = [_distribution(name, values) for name, values in result.distributions.items() if values]
     plots += [_timeline(name, points) for name, points in result.timelines.items() if points]
     return (
-        f"<h2>{html.escape(result.scenario)}</h2><p>{html.escape(result.hypothesis)}</p>"
+        f"<h2>{html.escape(result.title)}</h2><p>{html.escape(result.hypothesis)}</p>"
         f"<table>{figures}</table><p>{html.escape(parameters)}</p>{''.join(plots)}"
         f"<p><small>{html.escape(result.date)}, {html.escape(result.commit)}: {html.escape(machine)}"
         f"<br><code>{html.escape(result.command)}</code></small></p>"

@@ -88,15 +88,21 @@ class Result:
     refused: str = ""
 
     @property
+    def title(self) -> str:
+        """The scenario, with the system when that is another than Giaoban."""
+        system = self.environment.get("system", "giaoban")
+        return self.scenario if system == "giaoban" else f"{self.scenario}-{system}"
+
+    @property
     def passed(self) -> bool:
         """Whether every figure with a limit holds; a refused run has not passed."""
         return not self.refused and all(figure.passed is not False for figure in self.figures)
 
     def write(self, directory: Path) -> Path:
-        """Write the result as `<date>-<scenario>.json`; return the file."""
+        """Write the result as `<date>-<title>.json`; return the file."""
         directory.mkdir(parents=True, exist_ok=True)
         stamp = re.sub(r"[^0-9T]", "", self.date.partition("+")[0])
-        file = directory / f"{stamp}-{self.scenario}.json"
+        file = directory / f"{stamp}-{self.title}.json"
         body = asdict(self)
         body["figures"] = [{**asdict(figure), "passed": figure.passed} for figure in self.figures]
         file.write_text(json.dumps(body, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
@@ -119,9 +125,9 @@ def read(file: Path) -> Result:
 
 
 def newest(directory: Path) -> dict[str, Result]:
-    """Return the newest result of every scenario in a directory."""
+    """Return the newest result of every scenario and system in a directory, by title."""
     return {
-        result.scenario: result
+        result.title: result
         for result in map(read, sorted(directory.glob("*.json"), key=lambda file: file.name))
     }
 
@@ -131,12 +137,12 @@ def table(results: Sequence[Result]) -> str:
     rows = [("goal", "scenario", "figure", "measured", "limit", "")]
     for result in results:
         if result.refused:
-            rows.append(("", result.scenario, "refused", "", "", "NO REPORT"))
+            rows.append(("", result.title, "refused", "", "", "NO REPORT"))
             continue
         rows += [
             (
                 figure.goal,
-                result.scenario,
+                result.title,
                 figure.name,
                 f"{figure.value:.4g} {figure.unit}".strip(),
                 f"{figure.relation} {figure.limit:g} {figure.unit}".strip()

@@ -101,20 +101,13 @@ async def _try(name: str, scenario: Scenario, context: Context, command: str) ->
     try:
         async with asyncio.timeout(scenario.SECONDS):
             outcome = await scenario.run(context)
-    except SpoiledError as error:
-        print(f"[{name}] {error}", flush=True)
+    except (SpoiledError, SystemFailedError, TimeoutError) as error:
+        # What could not be measured is written down like what could.
+        why = str(error) or f"it did not end within its {scenario.SECONDS} s"
+        print(f"[{name}] {why}", flush=True)
         return Result(
-            name,
-            scenario.HYPOTHESIS,
-            [],
-            context.parameters,
-            environment,
-            command,
-            _commit(),
-            refused=str(error),
+            name, scenario.HYPOTHESIS, [], context.parameters, environment, command, _commit(), refused=why
         )
-    except TimeoutError:
-        raise SystemFailedError(f"{name} did not end within its {scenario.SECONDS} s") from None
     return Result(
         name,
         scenario.HYPOTHESIS,
