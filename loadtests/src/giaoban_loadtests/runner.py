@@ -5,6 +5,7 @@ import argparse
 import asyncio
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import time
@@ -61,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UsageError, AccountsFileError, SystemFailedError, ClipError, UnknownScenarioError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 2
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        print("\nstopped; what had ended is written down", file=sys.stderr)
+        return 2
     print("\n" + table(results))
     page = write_page(newest(options.results), options.results / "index.html")
     print(f"\nplots: {page}")
@@ -75,7 +79,10 @@ async def _run(
     parameters: Mapping[str, Mapping[str, int]],
     command: str,
 ) -> list[Result]:
-    results = []
+    results, running = [], asyncio.current_task()
+    if running is not None:
+        # As Ctrl-C does: the private stack is stopped and its directory deleted.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     async with _system(options) as (system, stack):
         for name, scenario in found.items():
             result = await _try(

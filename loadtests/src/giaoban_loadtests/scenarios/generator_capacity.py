@@ -58,7 +58,10 @@ async def run(context: Context) -> Outcome:
     carried = len(crowd.attendees) - deaf
     return Outcome(
         [
-            Figure("P3", "endpoints with media", carried, "", ">=", GOAL_ENDPOINTS),
+            Figure("P3", "endpoints with media", carried, "", ">=", wanted["endpoints"]),
+            Figure(
+                "P3", "endpoints per core, from this run's price", carried / cpu, "", ">=", GOAL_ENDPOINTS
+            ),
             Figure("P3", "generator CPU", cpu, "cores", "<=", 1.0),
             Figure("P3", "generator memory", memory / 2**30, "GiB", "<=", 1.5),
             Figure(
