@@ -3,6 +3,7 @@
 
 import html
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +13,10 @@ from pygal.style import Style
 from giaoban_loadtests.capacity import describe
 from giaoban_loadtests.results import Result
 from giaoban_loadtests.statistics import percentile
+
+# pygal leaves an importer for map plug-ins behind, in a form that Python 3.12 dropped and of which 3.11 warns at
+# every later import of anybody.
+sys.meta_path[:] = [each for each in sys.meta_path if type(each).__module__ != pygal.__name__]
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1d2733 }

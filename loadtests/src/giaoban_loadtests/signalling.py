@@ -312,8 +312,8 @@ class Participant:
             self.counts.joins += 1
         if answer is not None and self.publisher is not None:
             self.publisher.set_answer(answer["sdp"])
-        elif not resumed and self._clip is not None:
-            # We came back with connections that the server no longer knows.
+        elif not resumed:
+            # We may have come back with connections that the server no longer knows.
             self._drop_media()
             await self._publish()
         self.joined_time = asyncio.get_running_loop().time()
