@@ -272,13 +272,13 @@ class TestAuth:
         assert identity.part.calls == 0
 
     async def test_a_user_is_needed_where_the_graph_says_so(self, identity: House, recording: House) -> None:
-        """No token, no call: unary and stream."""
+        """No token, no call; where the graph leaves it to the part, the part decides."""
         with pytest.raises(Unauthenticated):
             await IdentityServiceStub(await identity.dial()).GetMe(GetMeRequest())
-        with pytest.raises(Unauthenticated):
-            async for _ in RecordingServiceStub(await recording.dial()).ReadContent(ReadContentRequest()):
-                pass
-        assert identity.part.calls == recording.part.calls == 0
+        assert identity.part.calls == 0
+        async for _ in RecordingServiceStub(await recording.dial()).ReadContent(ReadContentRequest()):
+            pass
+        assert recording.part.calls == 1
 
     async def test_a_forged_user_token_is_refused(self, identity: House) -> None:
         """The gateway is not believed: every service verifies by itself."""
