@@ -158,7 +158,8 @@ class Receiver:
         return there
 
     async def _change(self, extra: list[str], missing: list[Feed]) -> None:
-        subscribe = [{"feed": feed.participant_id, "mid": feed.mid} for feed in missing]
+        asked = {(feed.participant_id, feed.mid): (feed, self._wanted[feed]) for feed in missing}
+        subscribe = [_subscription(*each) for each in asked.values()]
         fresh = not self._peer.ticket.receiver
         if fresh:
             if not subscribe:
@@ -189,7 +190,6 @@ class Receiver:
                 await self._drop_connection()
             asyncio.get_running_loop().call_later(RETRY_DELAY, self._wake.set)
             return
-        asked = {(feed.participant_id, feed.mid): feed for feed in missing}
         kept = {mid: feed for mid, feed in self._peer.ticket.feeds if mid not in extra}
         await self._offer(reply, fresh=fresh, asked=asked, kept=kept)
 
@@ -198,7 +198,7 @@ class Receiver:
         reply: tuple[Message, Message | None],
         *,
         fresh: bool,
-        asked: dict[tuple[str, str], Feed] | None = None,
+        asked: dict[tuple[str, str], tuple[Feed, Layer]] | None = None,
         kept: dict[str, Feed] | None = None,
     ) -> None:
         data, jsep = reply
@@ -206,7 +206,8 @@ class Receiver:
         for stream in data.get("streams", []):
             key = (str(stream.get("feed_id", "")), str(stream.get("feed_mid", "")))
             if asked and key in asked and stream.get("mid") is not None:
-                feeds[str(stream["mid"])] = asked[key]
+                mid, (feed, layer) = str(stream["mid"]), asked[key]
+                feeds[mid], self._layers[mid] = feed, layer
         table = tuple(sorted(feeds.items()))
         if jsep is None:
             await self._peer.note(feeds=table)
@@ -251,3 +252,10 @@ class Receiver:
     async def _message(self, body: Message, jsep: Message | None = None) -> tuple[Message, Message | None]:
         ticket = self._peer.ticket
         return await self._peer.node.message(ticket.session, ticket.receiver, body, jsep)
+
+
+def _subscription(feed: Feed, layer: Layer) -> Message:
+    # With the layer from the beginning: a change afterwards waits for another keyframe, and the node asks a
+    # publisher for one about once a second.
+    wanted = {"substream": int(layer)} if feed.source is Source.CAMERA else {}
+    return {"feed": feed.participant_id, "mid": feed.mid, **wanted}
