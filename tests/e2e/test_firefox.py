@@ -78,3 +78,5 @@ async def test_a_screen_shared_by_chromium_is_seen(meeting: Meeting) -> None:
     assert measured["width"] >= 640, measured
     await delegate.button("Ngừng chia sẻ").click()
     await expect(chair.stage.get_by_text("đang chia sẻ màn hình")).to_have_count(0)
+    await delegate.button("Trả quyền phát biểu").first.click()
+    await expect(chair.page.get_by_text("Chưa có ai phát biểu").first).to_be_visible()

@@ -156,6 +156,7 @@ export const en: Messages = {
     required: "Please fill this in.",
     duration_range: "Between 5 and 1,440 minutes.",
     past: "The start time has passed. Choose a later one.",
+    too_long: "{{length}} characters; at most {{max}}. Please shorten it.",
     chair_required: "Choose a chair.",
     failed: "Not saved. See the marked fields below.",
     no_permission: "You may not convene meetings in any unit.",

@@ -155,6 +155,7 @@ export const vi = {
     required: "Hãy điền ô này.",
     duration_range: "Từ 5 đến 1.440 phút.",
     past: "Giờ bắt đầu đã qua. Chọn giờ sau thời điểm hiện tại.",
+    too_long: "Dài {{length}} ký tự, tối đa {{max}}. Hãy rút ngắn.",
     chair_required: "Chọn một chủ tọa.",
     failed: "Chưa lưu được. Xem các ô được đánh dấu bên dưới.",
     no_permission: "Bạn chưa có quyền triệu tập cuộc họp ở đơn vị nào.",

@@ -44,14 +44,16 @@ export function GeneralFields({
   unitFixed,
 }: Props & { units: Unit[]; unitFixed: boolean }) {
   const { t } = useTranslation();
+  // Told, not cut off: what is pasted may be shortened by nobody but its author.
+  const tooLong = (value: string, max: number) =>
+    value.length > max ? t("form.too_long", { length: value.length, max }) : undefined;
   return (
     <section className="panel">
       <h2>{t("form.general")}</h2>
       <Field
         label={t("form.title")}
-        help={t("form.title_help")}
+        help={tooLong(values.title, MAX_TITLE) ?? t("form.title_help")}
         value={values.title}
-        maxLength={MAX_TITLE}
         onChange={(value) => set("title", value)}
         error={errors.title}
       />
@@ -66,8 +68,8 @@ export function GeneralFields({
       <Field
         multiline
         label={t("form.description")}
+        help={tooLong(values.description, MAX_DESCRIPTION)}
         value={values.description}
-        maxLength={MAX_DESCRIPTION}
         onChange={(value) => set("description", value)}
         error={errors.description}
       />

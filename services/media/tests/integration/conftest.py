@@ -183,7 +183,8 @@ class Guest:
     async def _read(self) -> None:
         try:
             while (message := await self._call.read()) is not grpc.aio.EOF:
-                await self._take(message)
+                with suppress(asyncio.InvalidStateError):  # the stream has ended meanwhile: reading tells why
+                    await self._take(message)
             await self._call.code()
         except GiaobanError as error:
             self.error = error
@@ -208,6 +209,9 @@ class Guest:
             )
         elif kind == "rejoin":
             self.rejoins += 1
+            await asyncio.sleep(
+                0.05
+            )  # what is written into a stream that ends makes an error of grpcio's own
             sdp, streams = self._offer()
             request = pb.Publish(request_id=new_id(), offer_sdp=sdp, streams=streams)
             reply = self._replies[request.request_id] = asyncio.get_running_loop().create_future()

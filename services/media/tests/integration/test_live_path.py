@@ -86,6 +86,7 @@ class TestMeeting:
         """The same party on another device takes the place; the first device is told."""
         async with guests(house, CHAIR, ONE) as (chair, one):
             await together([chair, one])
+            await until(lambda: chair.sees(one) > 5 and one.sees(chair) > 5)
             other = Guest(house, one.meeting, one.name)
             other.id = one.id
             await other.join("two", tiles=[chair.id])
@@ -94,6 +95,21 @@ class TestMeeting:
             assert one.error.reason == "REPLACED"
             await until(lambda: other.sees(chair) > 10)
             await other.close()
+
+    async def test_joining_again_and_again_is_never_refused(self, house: House) -> None:
+        """However often somebody comes anew while their media stands, the node has let go of the former."""
+        async with guests(house, CHAIR) as (chair,):
+            people = [chair]
+            await chair.join("one")
+            for attempt in range(20):
+                again = Guest(house, chair.meeting, chair.name, chair.role)
+                again.id = chair.id
+                people.append(again)
+                await again.join("two" if attempt % 2 else "one")
+                assert again.publisher is not None
+                await again.publisher.connected
+            for each in people[1:]:
+                await each.close()
 
     async def test_recording_follows_the_room(self, house: House) -> None:
         """While a room is recorded every publisher has files on its node, named for recording and participant."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import replace
@@ -13,7 +14,7 @@ import structlog
 from giaoban_media.conference.model import Stream
 from giaoban_media.domain import Feed, Layer
 from giaoban_media.errors import MediaLost, OfferInvalid
-from giaoban_media.janus.node import NO_SUCH_FEED, UNKNOWN_SESSION, Node
+from giaoban_media.janus.node import ID_TAKEN, NO_SUCH_FEED, UNKNOWN_SESSION, Node
 from giaoban_media.janus.receiver import Receiver
 from giaoban_media.janus.wire import JanusError, Message
 from giaoban_media.sfu import (
@@ -28,10 +29,17 @@ from giaoban_media.sfu import (
 )
 
 MAX_SDP_CHARACTERS = 60_000
+ENTER_ATTEMPTS, ENTER_DELAY = 10, 0.05
+"""How often, and after how many seconds, a participant tries again whose former connection the node still holds: it
+answers the end of a session before its plugin lets the participant go, which one in setting up may never do."""
 _LOSS_PER_QUALITY = 2
 """Packets lost in the last second per point of link quality: 50 a second and more count as no link."""
 
 _log = structlog.get_logger(__name__)
+
+
+class _IdTaken(MediaLost):
+    """The node has not let a former connection of the same participant go yet."""
 
 
 class JanusPeer:
@@ -44,7 +52,7 @@ class JanusPeer:
         self._journal = journal
         self._events: asyncio.Queue[PeerEvent | None] = asyncio.Queue()
         self._publishing = asyncio.Lock()
-        self._down = False
+        self._building = self._down = False
         self._mids: tuple[str, ...] = ()
         self._muted: frozenset[str] | None = frozenset()
         self._record: str | None = ""
@@ -150,10 +158,14 @@ class JanusPeer:
             if not fresh:
                 answer = await self._negotiate({"request": "configure", **body}, jsep)
             else:
-                if self._mids:
-                    await self._renew_publisher()
                 body |= {"ptype": "publisher", "room": self._room(), "id": self._ticket.participant_id}
-                answer = await self._negotiate({"request": "joinandconfigure", **body}, jsep)
+                self._building = True  # meanwhile the end of the connection before is no news
+                try:
+                    if self._mids:
+                        await self._renew_publisher()
+                    answer = await self._enter({"request": "joinandconfigure", **body}, jsep)
+                finally:
+                    self._building = False
             await self.note(origin=origin)
             self._down, self._mids, self._muted = False, tuple(each.mid for each in streams), None
             return Publication(answer, fresh)
@@ -218,10 +230,25 @@ class JanusPeer:
             body |= {"record": True, "filename": _file(self._record)}
         return body
 
+    async def _enter(self, body: Message, jsep: Message) -> str:
+        for _ in range(ENTER_ATTEMPTS - 1):
+            try:
+                return await self._negotiate(body, jsep)
+            except _IdTaken:
+                with contextlib.suppress(JanusError):
+                    await self._control({"request": "kick", "id": self._ticket.participant_id})
+                await asyncio.sleep(ENTER_DELAY)
+                await self._renew_publisher()  # the refused offer has left half a connection on the handle
+        return await self._negotiate(body, jsep)
+
     async def _negotiate(self, body: Message, jsep: Message) -> str:
         try:
             _, answer = await self._publisher_message(body, jsep)
         except JanusError as error:
+            if error.code == ID_TAKEN:
+                raise _IdTaken(
+                    "the media node still holds a former connection", node=self._ticket.node_id
+                ) from error
             # A refused offer leaves the connection half built; only a hang-up makes the handle usable again.
             await self._hang_up()
             raise OfferInvalid(
@@ -288,7 +315,7 @@ class JanusPeer:
         match message.get("janus"):
             case "webrtcup":
                 self.emit(Published())
-            case "hangup":
+            case "hangup" if not self._building:
                 self._down = True
                 self.emit(Unpublished())
             case "slowlink":
