@@ -175,7 +175,8 @@ async def test_errors_stand_at_their_fields_and_nothing_typed_is_lost(secretary:
     too_long = "Nội dung rất dài. " * 1_500
     await description.fill(too_long)
     await form.submit()
-    await expect(form.page.get_by_text("Chưa lưu được. Xem các ô được đánh dấu bên dưới.")).to_be_visible()
+    await expect(form.page.get_by_text("Có mục chưa hợp lệ.")).to_be_visible()
+    await expect(form.page.get_by_text("Dài 27000 ký tự, tối đa 5000.")).to_be_visible()
     await expect(description).to_have_attribute("aria-invalid", "true")
     await expect(description).to_have_value(too_long)
     await expect(form.title).to_have_value("Họp có nội dung quá dài")
