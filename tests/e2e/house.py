@@ -2,7 +2,6 @@
 """Owns the whole stack under test: its process, the ways to hurt it, its API, its mail, its spans and its logs."""
 
 import asyncio
-import json
 import os
 import signal
 import sys
@@ -16,10 +15,10 @@ from typing import Any, TypeVar
 
 import grpc
 import httpx
-import websockets
 from giaoban_dev.demo.directory import PASSWORD
 from giaoban_dev.demo.meetings import RUNNING_TITLE
 from giaoban_dev.infra.credentials import Credentials
+from giaoban_dev.infra.janus import ask_admin
 from giaoban_dev.stack.settings import Ports
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as otlp
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2_grpc import (
@@ -194,13 +193,7 @@ class House:
         """Tell a media node (`janus-a`) by its Admin API to take nobody new, as before it is stopped, or to do so again."""
         port = Ports().of(f"{node.replace('-', '_')}_admin")
         secret = Credentials(self.state / "secrets").get("janus-admin")
-        request = {"janus": "accept_new_sessions", "accept": accept, "admin_secret": secret}
-        protocol = websockets.Subprotocol("janus-admin-protocol")
-        async with websockets.connect(
-            f"ws://127.0.0.1:{port}", subprotocols=[protocol], proxy=None
-        ) as socket:
-            await socket.send(json.dumps({**request, "transaction": "told"}))
-            answer = json.loads(await socket.recv())
+        answer = await ask_admin(port, secret, janus="accept_new_sessions", accept=accept)
         assert answer["janus"] == "success", answer
 
     async def runs_again(self, name: str, before: int) -> None:

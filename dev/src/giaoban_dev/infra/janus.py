@@ -61,6 +61,20 @@ class MqttEvents:
     password: str
 
 
+async def ask_admin(port: int, secret: str, **request: Any) -> dict[str, Any]:
+    """Return a local node's answer to a request of its Admin API."""
+    return await _ask(f"ws://{HOST}:{port}", "janus-admin-protocol", {**request, "admin_secret": secret})
+
+
+async def _ask(url: str, protocol: str, request: dict[str, Any]) -> dict[str, Any]:
+    async with websockets.connect(
+        url, subprotocols=[websockets.Subprotocol(protocol)], open_timeout=2, proxy=None
+    ) as socket:
+        await socket.send(json.dumps({**request, "transaction": "asked"}))
+        answer: dict[str, Any] = json.loads(await socket.recv())
+        return answer
+
+
 class JanusNode:
     """One Janus process; an asynchronous context manager that starts and stops it.
 
@@ -159,20 +173,11 @@ class JanusNode:
 
     async def info(self) -> dict[str, Any]:
         """Return the node's answer to `info` (version, settings, whether it accepts sessions)."""
-        return await self._ask(self.url, "janus-protocol", {"janus": "info", "apisecret": self.api_secret})
+        return await _ask(self.url, "janus-protocol", {"janus": "info", "apisecret": self.api_secret})
 
     async def admin(self, **request: Any) -> dict[str, Any]:
         """Return the answer to a request of the Admin API, as `await node.admin(janus="list_sessions")`."""
-        url = f"ws://{HOST}:{self.ports.admin}"
-        return await self._ask(url, "janus-admin-protocol", {**request, "admin_secret": self.admin_secret})
-
-    async def _ask(self, url: str, protocol: str, request: dict[str, Any]) -> dict[str, Any]:
-        async with websockets.connect(
-            url, subprotocols=[websockets.Subprotocol(protocol)], open_timeout=2, proxy=None
-        ) as socket:
-            await socket.send(json.dumps({**request, "transaction": "asked"}))
-            answer: dict[str, Any] = json.loads(await socket.recv())
-            return answer
+        return await ask_admin(self.ports.admin, self.admin_secret, **request)
 
     async def _answers(self) -> bool:
         try:

@@ -203,11 +203,14 @@ class Meetings:
     async def follow_journal(self) -> None:
         """Tells seats that somebody else holds their participant now; until cancelled."""
         async for change in self._tickets.watch(">"):
-            if isinstance(change, Entry) and (entry := JournalEntry.decode(change)) is not None:
-                meeting = self._meetings.get(entry.meeting_id)
-                seat = meeting.seats.get(entry.participant_id) if meeting else None
-                if seat is not None:
-                    seat.superseded(entry.epoch, entry.holder)
+            if not isinstance(change, Entry):
+                continue
+            meeting_id, _, participant_id = change.key.partition(".")
+            meeting = self._meetings.get(meeting_id)
+            seat = meeting.seats.get(participant_id) if meeting else None
+            # Every participant's entry of every replica passes here; only those of our own seats are read.
+            if seat is not None and (entry := JournalEntry.decode(change)) is not None:
+                seat.superseded(entry.epoch, entry.holder)
 
     async def sweep(self, entry: JournalEntry) -> None:
         """Sends a participant home whose replica died and whom nobody has taken over."""
