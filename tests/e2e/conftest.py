@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -131,7 +132,14 @@ def _introducer(browser: Browser, house: House, people: list[Person]) -> NewPers
     return introduce
 
 
-async def _part(house: House, people: list[Person]) -> None:
+@asynccontextmanager
+async def _introducing(
+    browser: Browser, house: House, node: pytest.Item | pytest.Collector
+) -> AsyncIterator[NewPerson]:
+    """People of one fixture, whom `evidence` finds; they go with it."""
+    people: list[Person] = []
+    node.stash.setdefault(_PEOPLE, []).append(people)
+    yield _introducer(browser, house, people)
     for person in people:
         house.secrets |= {each["value"] for each in await person.context.cookies()}
         await person.context.close()
@@ -154,9 +162,8 @@ async def new_person(
     browser: Browser, house: House, request: pytest.FixtureRequest
 ) -> AsyncIterator[NewPerson]:
     """`await new_person("chutich")` gives a person of their own at a fresh browser, signed in."""
-    people = _people_of(request.node)
-    yield _introducer(browser, house, people)
-    await _part(house, people)
+    async with _introducing(browser, house, request.node) as introduce:
+        yield introduce
 
 
 @pytest.fixture(scope="module")
@@ -164,9 +171,8 @@ async def new_guest(
     browser: Browser, house: House, request: pytest.FixtureRequest
 ) -> AsyncIterator[NewPerson]:
     """Like `new_person`, for people who stay through the stories of one file."""
-    people = _people_of(request.node)
-    yield _introducer(browser, house, people)
-    await _part(house, people)
+    async with _introducing(browser, house, request.node) as introduce:
+        yield introduce
 
 
 @pytest.fixture(scope="module")
@@ -174,20 +180,12 @@ async def new_firefox_guest(
     firefox: Browser, house: House, request: pytest.FixtureRequest
 ) -> AsyncIterator[NewPerson]:
     """Like `new_guest`, at Firefox."""
-    people = _people_of(request.node)
-    yield _introducer(firefox, house, people)
-    await _part(house, people)
+    async with _introducing(firefox, house, request.node) as introduce:
+        yield introduce
 
 
 _PEOPLE = pytest.StashKey[list[list[Person]]]()
 _FAILED = pytest.StashKey[bool]()
-
-
-def _people_of(node: pytest.Item | pytest.Collector) -> list[Person]:
-    """A list for the people of one fixture, which `evidence` finds."""
-    people: list[Person] = []
-    node.stash.setdefault(_PEOPLE, []).append(people)
-    return people
 
 
 @pytest.hookimpl(wrapper=True)

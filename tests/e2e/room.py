@@ -14,6 +14,7 @@ from playwright.async_api import BrowserContext, JSHandle, Locator, Page, expect
 
 from .house import CITY, URL
 
+CHAIR, DELEGATE = "Nguyễn Thành Nhân", "Võ Ngọc Lan"
 SHOT_WIDTH, SHOT_HEIGHT = 64, 36
 # Runs in every page: keeps the peer connections, so that a test can ask them what arrives.
 WATCH_PEERS = """
@@ -225,6 +226,27 @@ class Person:
     async def media_ports(self) -> list[int]:
         """Return the media node's UDP port of each standing connection."""
         return [int(port) for port in await self.page.evaluate(_REMOTE_PORTS)]
+
+
+@dataclass
+class Meeting:
+    """A meeting with the city's chair and a delegate in it, each at a browser."""
+
+    id: str
+    chair: Person
+    delegate: Person
+
+    @classmethod
+    async def joined_by(cls, meeting_id: str, chair: Person, delegate: Person) -> "Meeting":
+        """The meeting once both are in."""
+        await chair.join(meeting_id)
+        await delegate.join(meeting_id)
+        return cls(meeting_id, chair, delegate)
+
+    async def see_each_other(self) -> None:
+        """Wait until each browser shows the other's moving picture."""
+        await self.chair.sees_moving(self.chair.tile(DELEGATE))
+        await self.delegate.sees_moving(self.delegate.tile(CHAIR))
 
 
 def drawn(name: str) -> list[int]:

@@ -5,16 +5,14 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 
 import pytest
 from playwright.async_api import expect
 
 from .conftest import NewPerson
 from .house import House, until
-from .room import Person
+from .room import CHAIR, DELEGATE, Meeting, Person
 
-CHAIR, DELEGATE = "Nguyễn Thành Nhân", "Võ Ngọc Lan"
 MAX_GAP_SECONDS = 1.0
 USUAL_GAPS = 4  # or so many times what this machine shows anyway: a busy one draws late
 USUAL_SECONDS = 3
@@ -23,28 +21,12 @@ ACTS_AGAIN_SECONDS = 15.0
 NODE_B_FIRST_PORT = 22_000
 
 
-@dataclass
-class Meeting:
-    """A meeting of two at browsers."""
-
-    id: str
-    chair: Person
-    delegate: Person
-
-
 @pytest.fixture(scope="module")
 async def meeting(house: House, new_guest: NewPerson) -> Meeting:
     """The chair and a delegate, who stay while parts die around them."""
     meeting_id = await house.call_meeting("Họp khi máy chủ hỏng", {"chutich": "chair", "daibieu": "delegate"})
     chair, delegate = await new_guest("chutich"), await new_guest("daibieu")
-    await chair.join(meeting_id)
-    await delegate.join(meeting_id)
-    return Meeting(meeting_id, chair, delegate)
-
-
-async def _see_each_other(meeting: Meeting) -> None:
-    await meeting.chair.sees_moving(meeting.chair.tile(DELEGATE))
-    await meeting.delegate.sees_moving(meeting.delegate.tile(CHAIR))
+    return await Meeting.joined_by(meeting_id, chair, delegate)
 
 
 async def _usual_gap(meeting: Meeting) -> float:
@@ -81,7 +63,7 @@ async def test_pictures_go_on_when_a_part_is_killed(
     house: House, meeting: Meeting, part: str, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     """The media service, the gateway or NATS is killed: both pictures go on, and acts work when it is back."""
-    await _see_each_other(meeting)
+    await meeting.see_each_other()
     longest = max(MAX_GAP_SECONDS, USUAL_GAPS * await _usual_gap(meeting))
     again = house.times_again(part)
     await meeting.chair.start_gaps(meeting.chair.tile(DELEGATE))
@@ -96,7 +78,7 @@ async def test_pictures_go_on_when_a_part_is_killed(
         gap, frames = await person.stop_gaps()
         record_testsuite_property(f"gap_seconds_{part}", round(gap, 3))
         assert gap < longest and frames > 4 * away, (gap, longest, frames, away)
-    await _see_each_other(meeting)
+    await meeting.see_each_other()
 
 
 @pytest.mark.parametrize("back", ["at once", "later"])
@@ -107,7 +89,7 @@ async def test_everyone_is_back_without_a_key_when_the_media_node_dies(
 
     While it stays away they are on the other node; a node that is back at once has forgotten the meeting all the same.
     """
-    await _see_each_other(meeting)
+    await meeting.see_each_other()
     people = (meeting.chair, meeting.delegate)
     nodes = {node for person in people for node in await _nodes_of(person)}
     assert len(nodes) == 1, nodes
@@ -136,7 +118,7 @@ async def test_nobody_notices_that_a_media_node_is_emptied(
     house: House, meeting: Meeting, record_testsuite_property: Callable[[str, object], None]
 ) -> None:
     """A node that takes nobody new hands its meeting to the other one: both are there, and the pictures went on."""
-    await _see_each_other(meeting)
+    await meeting.see_each_other()
     people = (meeting.chair, meeting.delegate)
     (carrying,) = {node for person in people for node in await _nodes_of(person)}
     old = {person: await person.peers() for person in people}

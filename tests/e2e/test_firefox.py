@@ -1,25 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The chair at Firefox, a delegate at Chromium: what one browser sends is what the other shows."""
 
-from dataclasses import dataclass
-
 import pytest
 from playwright.async_api import expect
 
 from .conftest import NewPerson
 from .house import House
-from .room import Person
-
-CHAIR, DELEGATE = "Nguyễn Thành Nhân", "Võ Ngọc Lan"
-
-
-@dataclass
-class Meeting:
-    """A meeting of two browsers and the city's sites."""
-
-    id: str
-    chair: Person
-    delegate: Person
+from .room import DELEGATE, Meeting
 
 
 @pytest.fixture(scope="module")
@@ -27,15 +14,12 @@ async def meeting(house: House, new_firefox_guest: NewPerson, new_guest: NewPers
     """The city's running meeting."""
     meeting_id = await house.running_meeting()
     chair, delegate = await new_firefox_guest("chutich"), await new_guest("daibieu")
-    await chair.join(meeting_id)
-    await delegate.join(meeting_id)
-    return Meeting(meeting_id, chair, delegate)
+    return await Meeting.joined_by(meeting_id, chair, delegate)
 
 
 async def test_both_see_each_other_move(meeting: Meeting) -> None:
     """Each browser shows the other's moving picture."""
-    await meeting.chair.sees_moving(meeting.chair.tile(DELEGATE))
-    await meeting.delegate.sees_moving(meeting.delegate.tile(CHAIR))
+    await meeting.see_each_other()
 
 
 async def test_the_chair_is_heard(meeting: Meeting) -> None:

@@ -3,26 +3,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 
 import pytest
 from playwright.async_api import expect
 
 from .conftest import NewPerson
 from .house import SITES, House
-from .room import Person, difference, drawn
+from .room import CHAIR, DELEGATE, Meeting, Person, difference, drawn
 
-CHAIR, DELEGATE = "Nguyễn Thành Nhân", "Võ Ngọc Lan"
 ALL_SITES = [f"Quận {number}" for number in range(1, SITES + 1)]
-
-
-@dataclass
-class Meeting:
-    """The city's running meeting with the chair and a delegate in it."""
-
-    id: str
-    chair: Person
-    delegate: Person
 
 
 @pytest.fixture(scope="module")
@@ -30,9 +19,7 @@ async def stay(house: House, new_guest: NewPerson) -> Meeting:
     """The chair and the delegate come once and stay for all stories of this file."""
     meeting_id = await house.running_meeting()
     chair, delegate = await new_guest("chutich"), await new_guest("daibieu")
-    await chair.join(meeting_id)
-    await delegate.join(meeting_id)
-    return Meeting(meeting_id, chair, delegate)
+    return await Meeting.joined_by(meeting_id, chair, delegate)
 
 
 @pytest.fixture
