@@ -24,16 +24,15 @@ def janus_root() -> Path:
     """
     private = cache_dir() / "janus-root"
     for root in (Path("/"), private):
-        if (root / "usr/bin/janus").exists() and (root / "usr/bin/janus-pp-rec").exists():
-            version = _version(root)
-            if version is not None and version >= MINIMUM_VERSION:
-                return root
+        complete = (root / "usr/bin/janus").exists() and (root / "usr/bin/janus-pp-rec").exists()
+        if complete and _version(root) >= MINIMUM_VERSION:
+            return root
     raise InfraError(
         f"no Janus >= {'.'.join(map(str, MINIMUM_VERSION))}, neither on this host nor in {private}; run bin/setup"
     )
 
 
-def _version(root: Path) -> tuple[int, ...] | None:
+def _version(root: Path) -> tuple[int, ...]:
     shown = subprocess.run(
         [*sandbox(root, network=False), "--", "/usr/bin/janus", "--version"],
         capture_output=True,
@@ -42,7 +41,13 @@ def _version(root: Path) -> tuple[int, ...] | None:
         timeout=20,
     )
     found = re.search(r"(\d+)\.(\d+)\.(\d+)", shown.stdout)
-    return tuple(int(part) for part in found.groups()) if found else None
+    if found is None:
+        raise InfraError(
+            f"Janus in {root} does not start: {shown.stderr.strip() or 'it does not say its version'}\n"
+            "It runs in a sandbox (bubblewrap) that needs user namespaces: in a container allow them (not in a chroot);"
+            " where AppArmor keeps them from users (Ubuntu), set kernel.apparmor_restrict_unprivileged_userns=0"
+        )
+    return tuple(int(part) for part in found.groups())
 
 
 def sandbox(

@@ -3,6 +3,7 @@
 
 import asyncio
 import os
+import pwd
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -189,11 +190,13 @@ def _as_ordinary_user() -> Sequence[str]:
     """Return the prefix that makes PostgreSQL, which refuses root, see an ordinary user.
 
     A user namespace does it without a system account and without opening directories to others:
-    outside it is still us who own the files (user_namespaces(7)).
+    outside it is still us who own the files (user_namespaces(7)). initdb wants the user to have a name,
+    and a fresh machine may have no account beside the system's.
     """
     if os.geteuid() != 0:
         return ()
-    return ("unshare", "--user", "--map-user=1000", "--map-group=1000", "--")
+    nobody = pwd.getpwnam("nobody")
+    return ("unshare", "--user", f"--map-user={nobody.pw_uid}", f"--map-group={nobody.pw_gid}", "--")
 
 
 def _environment() -> dict[str, str]:
