@@ -251,14 +251,26 @@ class House:
                 "duration_seconds": 3600,
                 "time_zone": ZONE,
                 "microphone_policy": "floor",
-                "appointments": [
-                    {"party": {"kind": "user", "id": await self._user(client, name)}, "role": role}
-                    for name, role in roles.items()
-                ],
+                "appointments": await self._appointments(client, roles),
             }
             answer = await client.post("/v1/meetings", json=body)
             assert answer.status_code == 201, answer.text
             return str(answer.json()["id"])
+
+    async def appoint(self, meeting_id: str, roles: dict[str, str], *, caller: str = "chutich") -> None:
+        """Give a meeting other appointments (username -> role)."""
+        async with self.api(caller) as client:
+            route = f"/v1/meetings/{meeting_id}"
+            etag = (await client.get(route)).headers["ETag"]
+            body = {"appointments": await self._appointments(client, roles)}
+            answer = await client.patch(route, json=body, headers={"If-Match": etag})
+            assert answer.status_code == 200, answer.text
+
+    async def _appointments(self, client: httpx.AsyncClient, roles: dict[str, str]) -> list[dict[str, Any]]:
+        return [
+            {"party": {"kind": "user", "id": await self._user(client, name)}, "role": role}
+            for name, role in roles.items()
+        ]
 
     async def _user(self, client: httpx.AsyncClient, username: str) -> str:
         items = (await client.get("/v1/users", params={"query": username})).json()["items"]

@@ -15,6 +15,7 @@ from .conftest import NewPerson
 from .house import CITY, URL, House
 
 CHAIR, GUEST, DELEGATE = "Nguyễn Thành Nhân", "Đỗ Hữu Phúc", "Võ Ngọc Lan"
+DUTIES = {"chutich": "chair", "daibieu": "delegate"}
 TIME = re.compile(r"^\d\d:\d\d$")
 
 
@@ -107,6 +108,33 @@ async def test_a_removed_participant_is_out_and_stays_out(house: House, new_pers
     await expect(chair.tile(DELEGATE)).to_have_count(0)
     await delegate.enter(meeting_id)
     await expect(delegate.page.get_by_role("heading", name="Bạn đã ra khỏi cuộc họp")).to_be_visible()
+
+
+async def test_a_changed_appointment_counts_at_once(house: House, new_person: NewPerson) -> None:
+    """A delegate made an observer only watches, is a delegate again, and waits once without an appointment."""
+    meeting_id = await house.call_meeting("Họp có người đổi tư cách", DUTIES)
+    chair, delegate = await new_person("chutich"), await new_person("daibieu")
+    await chair.join(meeting_id)
+    await delegate.join(meeting_id)
+    await chair.sees_moving(chair.tile(DELEGATE))
+
+    await house.appoint(meeting_id, DUTIES | {"daibieu": "observer"})
+    await expect(chair.row(DELEGATE)).to_contain_text("Dự thính")
+    await expect(delegate.button("Giơ tay")).to_have_count(0)
+    await delegate.sees_moving(delegate.tile(CHAIR))
+    await expect(chair.tile(DELEGATE).locator("video")).to_have_count(0)
+
+    await house.appoint(meeting_id, DUTIES)
+    await expect(chair.row(DELEGATE)).to_contain_text("Đại biểu")
+    await delegate.page.get_by_test_id("camera").click()
+    await chair.sees_moving(chair.tile(DELEGATE))
+
+    await house.appoint(meeting_id, {"chutich": "chair"})
+    await expect(delegate.page.get_by_text("Đang chờ chủ tọa cho vào")).to_be_visible()
+    await expect(chair.tile(DELEGATE)).to_have_count(0)
+    await expect(chair.page.get_by_role("heading", name="Đang chờ vào (1)")).to_be_visible()
+    await chair.button(f"Cho vào: {DELEGATE}").click()
+    await delegate.sees_moving(delegate.tile(CHAIR))
 
 
 async def test_leaving_is_seen_at_once(house: House, new_person: NewPerson) -> None:

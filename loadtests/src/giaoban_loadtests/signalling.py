@@ -29,7 +29,7 @@ FIRST_BACKOFF = 0.1
 MAX_BACKOFF = 5.0
 STABLE_AFTER = 10.0  # seconds in a meeting after which backing off begins anew
 LEFT = "left"  # what `run` returns after `leave`: the server closes such a connection without a word
-RETRIED_CODES = {"server_stopping", "no_media_node", "internal"}
+RETRIED_CODES = {"server_stopping", "appointment_changed", "no_media_node", "internal"}
 
 
 @lru_cache(maxsize=64)

@@ -392,6 +392,7 @@ export const reasonsEn: typeof reasonsVi = {
     rate_limited: "Too many requests in a short time. Wait a moment, then join again.",
     no_media_node: "No media server can take this meeting at the moment.",
     participant_limit: "The meeting is full.",
+    appointment_changed: "Your part in this meeting has been changed. Joining again…",
     server_stopping: "The server is restarting.",
     internal: "The server failed. Please join again.",
   },

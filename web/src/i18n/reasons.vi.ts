@@ -391,6 +391,7 @@ export const reasonsVi = {
     no_media_node: "Chưa có máy chủ media nào nhận được cuộc họp.",
     participant_limit:
       "Cuộc họp đã đủ số người và điểm tham dự. Dự cùng tại một điểm cầu, hoặc liên hệ đơn vị tổ chức.",
+    appointment_changed: "Tư cách tham dự của bạn vừa được thay đổi. Đang vào lại…",
     server_stopping: "Máy chủ đang khởi động lại.",
     internal: "Máy chủ gặp lỗi. Hãy vào lại.",
   },

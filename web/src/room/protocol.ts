@@ -176,6 +176,7 @@ export type EndCode =
   | "rate_limited"
   | "no_media_node"
   | "participant_limit"
+  | "appointment_changed"
   | "server_stopping"
   | "internal";
 
@@ -199,6 +200,11 @@ export type ServerMessage =
   | { type: "ended"; code: EndCode; detail: string };
 
 /** Codes after which the client comes back by itself. */
-export const RETRIED_CODES: readonly EndCode[] = ["server_stopping", "no_media_node", "internal"];
+export const RETRIED_CODES: readonly EndCode[] = [
+  "server_stopping",
+  "appointment_changed",
+  "no_media_node",
+  "internal",
+];
 
 export const MAX_CHAT_CHARACTERS = 2000;

@@ -33,7 +33,7 @@ export interface SessionOptions {
   ticket: () => Promise<string>;
   url: string;
   devices: Devices;
-  /** False for those who only watch: nothing is published. */
+  /** Before the first `joined`, which tells the role: false for those who only watch. */
   publishes: boolean;
   createPeer?: PeerFactory;
 }
@@ -145,7 +145,13 @@ export class RoomSession {
   }
 
   private get hasTracks(): boolean {
-    return this.options.publishes && Object.values(this.currentTracks()).some((track) => track !== null);
+    return this.publishes && Object.values(this.currentTracks()).some((track) => track !== null);
+  }
+
+  /** The role may change during the stay. */
+  private get publishes(): boolean {
+    const { role } = this.state.getState();
+    return role === null ? this.options.publishes : maySpeak(role);
   }
 
   private currentTracks(): Record<Source, MediaStreamTrack | null> {
@@ -156,6 +162,8 @@ export class RoomSession {
   private receive(message: Exclude<ServerMessage, { type: "reply" }>, offered: boolean): void {
     switch (message.type) {
       case "waiting":
+        // Whoever was in the meeting before has no media there any more.
+        if (!offered) this.closeMedia();
         this.state.setState({ phase: "waiting" });
         break;
       case "joined":
@@ -192,12 +200,14 @@ export class RoomSession {
     this.iceServers = message.ice_servers;
     this.publisher.setIceServers(message.ice_servers);
     this.state.setState({ phase: "joined", me: message.participant_id, role: message.role });
+    // Whoever only watches from now on is neither seen nor heard, and the camera's light goes out.
+    if (!maySpeak(message.role)) this.devices.close();
     try {
       if (message.answer) await this.publisher.accept(message.answer.sdp);
       else if (offered) this.publisher.close();
       else if (!message.resumed) {
-        this.receiver.close();
-        if (this.hasTracks && maySpeak(message.role)) await this.publishAnew();
+        this.closeMedia();
+        if (this.hasTracks) await this.publishAnew();
       }
     } catch {
       this.startOver();
@@ -206,7 +216,7 @@ export class RoomSession {
   }
 
   private sendTrack(source: Source, track: MediaStreamTrack | null): void {
-    if (this.state.getState().me === null || !this.options.publishes) return;
+    if (this.state.getState().me === null || !this.publishes) return;
     if (!this.publisher.alive) {
       if (track) void this.publishAnew();
     } else if (this.publisher.setTrack(source, track)) {
@@ -254,9 +264,13 @@ export class RoomSession {
 
   /** Media cannot be mended: come back with new connections. */
   private startOver(): void {
+    this.closeMedia();
+    this.signalling?.close();
+  }
+
+  private closeMedia(): void {
     this.publisher.close();
     this.receiver.close();
-    this.signalling?.close();
   }
 
   private tellDevices(): void {
@@ -293,8 +307,7 @@ export class RoomSession {
     this.stopWatchingDevices();
     this.signalling?.close();
     this.signalling = null;
-    this.publisher.close();
-    this.receiver.close();
+    this.closeMedia();
     this.devices.close();
   }
 }

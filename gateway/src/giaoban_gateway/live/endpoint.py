@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
+from giaoban.identity.v1 import identity_pb2
 from giaoban.media.v1 import media_service_pb2 as pb
 from giaoban.scheduling.v1 import scheduling_pb2
 from giaoban.scheduling.v1 import scheduling_service_pb2 as scheduling
+from giaoban.scheduling.v1.events_pb2 import MeetingChanged
 from giaoban_kit.errors import GiaobanError, Unauthenticated
 from giaoban_kit.events import subject_filter
 from giaoban_kit.ids import is_id
@@ -21,6 +23,7 @@ from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
 from giaoban_gateway.limits import Bucket
+from giaoban_gateway.live import appointments
 from giaoban_gateway.live import state as nouns
 from giaoban_gateway.live.hub import RoomFeed, encode
 from giaoban_gateway.live.link import MediaLink
@@ -246,8 +249,10 @@ class _Connection:
             request.offer_sdp = join.offer.sdp
             request.streams.extend(each.to_proto() for each in join.offer.streams)
         link = MediaLink(self._services.media, request, lambda message: member.send(encode(message)))
-        running = asyncio.create_task(link.run())
-        tasks = [running, asyncio.create_task(self._read(link))]
+        tasks = [
+            asyncio.create_task(self._stay(link, feed, admission.party)),
+            asyncio.create_task(self._read(link)),
+        ]
         try:
             await self._first_of(link.joined, *tasks)
             if not link.joined.done():
@@ -284,6 +289,24 @@ class _Connection:
         await feed.synced.wait()
         await feed.until_present(participant_id, PRESENT_SECONDS)
         feed.add(self._member, revision)
+
+    async def _stay(self, link: MediaLink, feed: RoomFeed, party: identity_pb2.Party) -> None:
+        """Relays until either side ends it, or the party's appointment changes: then admission decides anew."""
+        running = asyncio.create_task(link.run())
+        changing = asyncio.create_task(_change_for(party, feed))
+        try:
+            await asyncio.wait([running, changing], return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                return running.result()
+            if appointments.takes_away(changing.result(), party):
+                # Its media ends here and now, not when the client chooses to come again.
+                link.request(pb.ConnectRequest(leave=pb.Leave()))
+                await asyncio.wait([running], timeout=PRESENT_SECONDS)
+            raise End("appointment_changed", "Your appointment in this meeting was changed; connect again.")
+        finally:
+            running.cancel()
+            changing.cancel()
+            await asyncio.gather(running, changing, return_exceptions=True)
 
     async def _waiting(self, held: Held) -> list[WaitingParty]:
         with acting_as(held.principal, held.token):
@@ -331,6 +354,17 @@ class _Connection:
             self._member.send(encode({"type": "reply", "id": command.id, "answer": None, "error": refused}))
             return
         link.request(request, command.id)
+
+
+async def _change_for(party: identity_pb2.Party, feed: RoomFeed) -> MeetingChanged:
+    changes: asyncio.Queue[MeetingChanged] = asyncio.Queue()
+    feed.on_changed.add(changes.put_nowait)
+    try:
+        while not appointments.concerns(change := await changes.get(), party):
+            pass
+        return change
+    finally:
+        feed.on_changed.discard(changes.put_nowait)
 
 
 def _joined(joined: pb.Joined, role: RoleWord) -> Joined:

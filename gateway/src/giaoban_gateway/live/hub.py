@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 
 from giaoban.media.v1 import media_pb2
-from giaoban.scheduling.v1.events_pb2 import AdmissionDecided, AdmissionRequested
+from giaoban.scheduling.v1.events_pb2 import AdmissionDecided, AdmissionRequested, MeetingChanged
 from giaoban_kit.events import parse_event, signal_subject, subject_filter
 from giaoban_kit.kv import RESTARTED, SYNCED, Bucket, Deleted, Entry
 from giaoban_kit.logging import get_logger
@@ -66,6 +66,8 @@ class RoomFeed:
         self._waiting: dict[str, WaitingParty] = {}
         self._decided: set[str] = set()
         self.members: set[Member] = set()
+        self.on_changed: set[Callable[[MeetingChanged], None]] = set()
+        """Called when the meeting was changed, its appointments among it."""
         self.synced = asyncio.Event()
         self._changed = asyncio.Condition()
 
@@ -74,7 +76,7 @@ class RoomFeed:
         talking = signal_subject("media", "live", self._meeting_id)
         live = await self._nats.subscribe(talking, cb=self._on_live)
         meeting = subject_filter("scheduling", "meeting", "*", self._meeting_id)
-        admissions = await self._nats.subscribe(meeting, cb=self._on_admission)
+        admissions = await self._nats.subscribe(meeting, cb=self._on_meeting)
         try:
             while True:
                 try:
@@ -267,7 +269,7 @@ class RoomFeed:
             if not member.press:
                 member.tell_talking(text)
 
-    async def _on_admission(self, message: Msg) -> None:
+    async def _on_meeting(self, message: Msg) -> None:
         event = parse_event(message.subject, dict(message.headers or {}), message.data).message
         if isinstance(event, AdmissionRequested):
             admission = event.admission
@@ -280,6 +282,9 @@ class RoomFeed:
             self._decided.add(event.admission.id)
             self._waiting.pop(event.admission.id, None)
         else:
+            if isinstance(event, MeetingChanged):
+                for told in list(self.on_changed):
+                    told(event)
             return
         text = self._admissions()
         for member in self.members:

@@ -31,6 +31,7 @@ Code = Literal[
     "rate_limited",
     "no_media_node",
     "participant_limit",
+    "appointment_changed",
     "server_stopping",
     "internal",
 ]

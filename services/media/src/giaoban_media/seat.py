@@ -260,9 +260,11 @@ class Seat:
         return room.node_id if room else ""
 
     async def _resume(self, before: JournalEntry | None, room: RoomKey) -> bool:
+        me = self._presence.entry
+        if me is not None and me.streams and self.grant.role not in SPEAKERS:
+            return False  # what it sent as a speaker must end
         if not await self._holding.resume(before, room):
             return False
-        me = self._presence.entry
         if me is not None and self._holding.peer is not None:
             self._holding.peer.published_before(me.streams)
         self._follow_peer()
