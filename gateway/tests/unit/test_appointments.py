@@ -5,21 +5,22 @@ import pytest
 from giaoban.identity.v1 import identity_pb2
 from giaoban.scheduling.v1 import scheduling_pb2
 from giaoban.scheduling.v1.events_pb2 import MeetingChanged
-
 from giaoban_gateway.live.appointments import concerns, takes_away
 
 USER, SITE, UNIT = identity_pb2.PARTY_KIND_USER, identity_pb2.PARTY_KIND_SITE, identity_pb2.PARTY_KIND_UNIT
 DELEGATE, OBSERVER = scheduling_pb2.APPOINTMENT_ROLE_DELEGATE, scheduling_pb2.APPOINTMENT_ROLE_OBSERVER
 
 
-def _party(kind: identity_pb2.PartyKind, id: str, unit_id: str = "unit") -> identity_pb2.Party:
-    return identity_pb2.Party(ref=identity_pb2.PartyRef(kind=kind, id=id), unit_id=unit_id)
+def _party(kind: identity_pb2.PartyKind.ValueType, id_: str, unit_id: str = "unit") -> identity_pb2.Party:
+    return identity_pb2.Party(ref=identity_pb2.PartyRef(kind=kind, id=id_), unit_id=unit_id)
 
 
 def _appointed(
-    kind: identity_pb2.PartyKind, id: str, role: scheduling_pb2.AppointmentRole = DELEGATE
+    kind: identity_pb2.PartyKind.ValueType,
+    id_: str,
+    role: scheduling_pb2.AppointmentRole.ValueType = DELEGATE,
 ) -> scheduling_pb2.Appointment:
-    return scheduling_pb2.Appointment(party=_party(kind, id), role=role)
+    return scheduling_pb2.Appointment(party=_party(kind, id_), role=role)
 
 
 USER_A, SITE_A = _party(USER, "a"), _party(SITE, "a")
