@@ -92,6 +92,7 @@ class Guest:
         self.receiver: PeerConnection | None = None
         self.feeds: list[pb.Feed] = []
         self.rejoins = 0
+        self.connections = 0  # receiving connections that were offered
         self.resumed = False
         self.error: GiaobanError | None = None
         self._call: Any = None
@@ -199,6 +200,7 @@ class Guest:
         elif kind == "offer":
             offer = message.offer
             if offer.new_connection or self.receiver is None:
+                self.connections += 1
                 if self.receiver is not None:
                     self.receiver.close()
                 self.receiver = PeerConnection(local_ip=CLIENT_ADDRESS)

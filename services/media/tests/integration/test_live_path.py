@@ -111,6 +111,17 @@ class TestMeeting:
             for each in people[1:]:
                 await each.close()
 
+    async def test_a_receiving_connection_that_ended_is_built_anew_once(self, house: House) -> None:
+        """Whoever's receiving connection breaks gets one other, and it stays."""
+        async with guests(house, CHAIR, ONE) as (chair, one):
+            await together([chair, one])
+            await until(lambda: one.sees(chair) > 10)
+            assert one.receiver is not None
+            one.receiver.close()
+            await until(lambda: one.connections == 2 and one.sees(chair) > 10)
+            await asyncio.sleep(1)
+            assert one.connections == 2
+
     async def test_recording_follows_the_room(self, house: House) -> None:
         """While a room is recorded every publisher has files on its node, named for recording and participant."""
         async with guests(house, CHAIR, ONE) as (chair, one):

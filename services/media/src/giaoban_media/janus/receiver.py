@@ -10,13 +10,14 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import structlog
+from giaoban_kit.errors import Unavailable
 
 from giaoban_media.conference.model import Source
 from giaoban_media.domain import Feed, Layer
 from giaoban_media.errors import MediaLost, OfferInvalid, Replaced
 from giaoban_media.janus.node import NO_SUCH_FEED
 from giaoban_media.janus.wire import JanusError, Message
-from giaoban_media.sfu import PeerLost, ReceiveOffer, ReceivingLost
+from giaoban_media.sfu import PeerLost, ReceiveOffer, ReceivingLost, Ticket
 
 if TYPE_CHECKING:
     from giaoban_media.janus.peer import JanusPeer
@@ -41,7 +42,7 @@ class Receiver:
         self._restart = False
         self._wake = asyncio.Event()
         self._answered = asyncio.Event()
-        self._hung_up = False
+        self._hung_up = self._dropping = False
         self._task: asyncio.Task[None] | None = None
 
     def want(self, wanted: dict[Feed, Layer]) -> None:
@@ -77,7 +78,8 @@ class Receiver:
 
     def on_event(self, message: Message) -> None:
         """An event of the receiving handle. Must not wait."""
-        if message.get("janus") in ("hangup", "detached"):
+        # What we end ourselves says so too: taken for news, it would end the connection that comes next.
+        if message.get("janus") in ("hangup", "detached") and not self._dropping:
             self._hung_up = True
             self._answered.set()
             self._poke()
@@ -99,10 +101,9 @@ class Receiver:
             self._wake.clear()
             try:
                 await self._step()
-            except MediaLost:
-                await asyncio.sleep(
-                    RETRY_DELAY
-                )  # the node's reconnection tells what has become of the session
+            except Unavailable:  # the node, or the bucket of the journal
+                await asyncio.sleep(RETRY_DELAY)
+                self._wake.set()
             except Replaced:
                 return
             except JanusError as error:
@@ -237,17 +238,22 @@ class Receiver:
         ticket = self._peer.ticket
         self._layers = {}
         if ticket.receiver:
+            self._dropping = True  # until no event of the old handle can be taken for one of the next
             try:
-                await self._peer.node.request(
-                    {"janus": "detach"}, session=ticket.session, handle=ticket.receiver
-                )
-            except JanusError:
-                _log.debug("receiving_handle_already_gone", node=ticket.node_id)
+                await self._detach(ticket)
+                await self._peer.note(receiver=0, feeds=(), answered=True)
             except MediaLost:
                 self._peer.emit(PeerLost())
                 return
-            await self._peer.note(receiver=0, feeds=(), answered=True)
+            finally:
+                self._dropping = False
         self._wake.set()
+
+    async def _detach(self, ticket: Ticket) -> None:
+        try:
+            await self._peer.node.request({"janus": "detach"}, session=ticket.session, handle=ticket.receiver)
+        except JanusError:
+            _log.debug("receiving_handle_already_gone", node=ticket.node_id)
 
     async def _message(self, body: Message, jsep: Message | None = None) -> tuple[Message, Message | None]:
         ticket = self._peer.ticket
