@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Owns the use cases around coming in: admission, who waits, who was there."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -20,6 +20,8 @@ from giaoban_scheduling.domain import (
     Meeting,
     Outcome,
     Party,
+    PartyKind,
+    PartyRef,
     Presence,
     Role,
     Status,
@@ -46,7 +48,10 @@ from giaoban_scheduling.ports import Caller, Directory, Grants, Records, Transac
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What somebody who wants to come in is told; `grant` is empty while waiting."""
+    """What somebody who wants to come in is told; `grant` is empty while waiting.
+
+    The meeting is without appointments but those that let the party in.
+    """
 
     admission: Admission
     meeting: Meeting
@@ -82,7 +87,9 @@ class Entry:
         """
         party = await self._party(caller)
         async with self._begin() as records:
-            meeting = await _found(records, caller.organisation_id, meeting_id, lock=True)
+            meeting = await _found(
+                records, caller.organisation_id, meeting_id, lock=True, appointed=_standing_for(party)
+            )
             previous = await records.admissions.of(meeting.id, party.ref)
             role = meeting.role_of(party.ref, party.unit_id)
             outcome = decide_admission(await self._facts(records, caller, meeting, role, previous))
@@ -104,7 +111,9 @@ class Entry:
         """
         party = await self._party(caller)
         async with self._begin() as records:
-            meeting = await _found(records, caller.organisation_id, meeting_id)
+            meeting = await _found(
+                records, caller.organisation_id, meeting_id, appointed=_standing_for(party)
+            )
             previous = await records.admissions.of(meeting.id, party.ref)
             role = meeting.role_of(party.ref, party.unit_id)
             facts = await self._facts(records, caller, meeting, role, previous)
@@ -167,7 +176,7 @@ class Entry:
         async with self._begin() as records:
             if not await records.first_time(event_id):
                 return
-            meeting = await _found(records, organisation_id, stay.meeting_id, lock=True)
+            meeting = await _found(records, organisation_id, stay.meeting_id, lock=True, appointed=())
             known = await records.presences.get(meeting.id, stay.id) or stay
             known = known.joined(party, role, at)
             if meeting.actual_end is not None and known.left_at is None:
@@ -182,7 +191,7 @@ class Entry:
         async with self._begin() as records:
             if not await records.first_time(event_id):
                 return
-            meeting = await _found(records, organisation_id, stay.meeting_id, lock=True)
+            meeting = await _found(records, organisation_id, stay.meeting_id, lock=True, appointed=())
             known = await records.presences.get(meeting.id, stay.id) or stay
             await records.presences.put(known.left(at))
 
@@ -251,11 +260,24 @@ class Entry:
         raise refusal
 
 
-async def _found(records: Records, organisation_id: str, meeting_id: str, *, lock: bool = False) -> Meeting:
-    meeting = await records.meetings.get(organisation_id, meeting_id, lock=lock)
+async def _found(
+    records: Records,
+    organisation_id: str,
+    meeting_id: str,
+    *,
+    appointed: Collection[PartyRef],
+    lock: bool = False,
+) -> Meeting:
+    # Never all appointments: a large meeting has hundreds, and each of its people comes in.
+    meeting = await records.meetings.get(organisation_id, meeting_id, lock=lock, appointed=appointed)
     if meeting is None:
         raise MeetingNotFound
     return meeting
+
+
+def _standing_for(party: Party) -> list[PartyRef]:
+    """Whose appointments let a party in."""
+    return [party.ref, PartyRef(PartyKind.UNIT, party.unit_id)]
 
 
 def _started(meeting: Meeting, at: datetime) -> Meeting:

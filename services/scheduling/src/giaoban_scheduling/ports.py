@@ -60,8 +60,18 @@ class Clash:
 class Meetings(Protocol):
     """The meetings of all organisations; every question names the organisation."""
 
-    async def get(self, organisation_id: str, meeting_id: str, *, lock: bool = False) -> Meeting | None:
-        """The meeting; with `lock` nobody else changes it, or who is in it, until the transaction ends."""
+    async def get(
+        self,
+        organisation_id: str,
+        meeting_id: str,
+        *,
+        lock: bool = False,
+        appointed: Collection[PartyRef] | None = None,
+    ) -> Meeting | None:
+        """The meeting; with `lock` nobody else changes it, or who is in it, until the transaction ends.
+
+        `appointed`: with the appointments of these parties only; None for all of them.
+        """
         ...
 
     async def add(self, meeting: Meeting) -> None:

@@ -97,7 +97,7 @@ class SchedulingServicer(SchedulingServiceServicer):
         return calls.RequestAdmissionResponse(
             admission=convert.admission_to_proto(answer.admission),
             grant=answer.grant,
-            meeting=convert.meeting_to_proto(answer.meeting, my_role),
+            meeting=convert.meeting_to_proto(answer.meeting, my_role, appointments=False),
         )
 
     async def ListAdmissions(

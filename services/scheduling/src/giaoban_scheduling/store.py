@@ -2,7 +2,7 @@
 """Owns scheduling's tables: rows here, frozen domain objects outside. `store_entry` has the rest; nothing else
 imports sqlmodel."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -229,7 +229,14 @@ class SqlMeetings:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def get(self, organisation_id: str, meeting_id: str, *, lock: bool = False) -> Meeting | None:
+    async def get(
+        self,
+        organisation_id: str,
+        meeting_id: str,
+        *,
+        lock: bool = False,
+        appointed: Collection[PartyRef] | None = None,
+    ) -> Meeting | None:
         query = select(MeetingRow).where(
             col(MeetingRow.id) == meeting_id, col(MeetingRow.organisation_id) == organisation_id
         )
@@ -238,7 +245,10 @@ class SqlMeetings:
         row = (await self._session.exec(query)).one_or_none()
         if row is None:
             return None
-        return _meeting(row, (await self._appointments([row.id])).get(row.id, []))
+        if appointed is not None and not appointed:
+            return _meeting(row, ())
+        only = None if appointed is None else sa.or_(*(_of_ref(each) for each in appointed))
+        return _meeting(row, (await self._appointments([row.id], only)).get(row.id, []))
 
     async def add(self, meeting: Meeting) -> None:
         self._session.add(MeetingRow(**_meeting_values(meeting)))
@@ -357,9 +367,12 @@ class SqlMeetings:
 
 def _of_party(query: MeetingQuery) -> sa.ColumnElement[bool]:
     """Appointments of the asking party and of its unit."""
-    row = AppointmentRow
-    own = sa.and_(col(row.party_kind) == query.party.kind.value, col(row.party_id) == query.party.id)
+    own = _of_ref(query.party)
     if query.unit_id is None:
         return own
-    unit = sa.and_(col(row.party_kind) == PartyKind.UNIT.value, col(row.party_id) == query.unit_id)
-    return sa.or_(own, unit)
+    return sa.or_(own, _of_ref(PartyRef(PartyKind.UNIT, query.unit_id)))
+
+
+def _of_ref(ref: PartyRef) -> sa.ColumnElement[bool]:
+    row = AppointmentRow
+    return sa.and_(col(row.party_kind) == ref.kind.value, col(row.party_id) == ref.id)

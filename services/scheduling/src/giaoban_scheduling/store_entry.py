@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from giaoban_kit.db import Database
@@ -47,19 +48,18 @@ class SqlAdmissions:
         )
 
     async def put(self, admission: Admission) -> None:
-        row = AdmissionRow(
-            id=admission.id,
-            meeting_id=admission.meeting_id,
-            role=admission.role.value,
-            state=admission.state.value,
-            requested_at=admission.requested_at,
-            participant_id=admission.participant_id,
-            decision=admission.decision.value if admission.decision else None,
-            decided_by=admission.decided_by,
+        values = {
+            "id": admission.id,
+            "meeting_id": admission.meeting_id,
+            "role": admission.role.value,
+            "state": admission.state.value,
+            "requested_at": admission.requested_at,
+            "participant_id": admission.participant_id,
+            "decision": admission.decision.value if admission.decision else None,
+            "decided_by": admission.decided_by,
             **party_values(admission.party),
-        )
-        await self._session.merge(row)
-        await self._session.flush()
+        }
+        await _put(self._session, AdmissionRow, values, "id")
 
     async def counts(self, meeting_id: str) -> Mapping[AdmissionState, int]:
         query = (
@@ -79,6 +79,16 @@ class SqlAdmissions:
     async def _one(self, *where: sa.ColumnElement[bool]) -> Admission | None:
         row = (await self._session.exec(select(AdmissionRow).where(*where))).one_or_none()
         return _admission(row) if row else None
+
+
+async def _put(
+    session: AsyncSession, row: type[AdmissionRow | PresenceRow], values: Mapping[str, Any], *key: str
+) -> None:
+    """Adds or replaces a row in one statement: this is asked whenever somebody comes in."""
+    insert = postgresql.insert(row).values(**values)
+    changed = {name: insert.excluded[name] for name in values if name not in key}
+    connection = await session.connection()
+    await connection.execute(insert.on_conflict_do_update(index_elements=key, set_=changed))
 
 
 def _admission(row: AdmissionRow) -> Admission:
@@ -106,17 +116,16 @@ class SqlPresences:
         return _presence(row) if row else None
 
     async def put(self, presence: Presence) -> None:
-        row = PresenceRow(
-            id=presence.id,
-            meeting_id=presence.meeting_id,
-            participant_id=presence.participant_id,
-            role=presence.role.value if presence.role else None,
-            joined_at=presence.joined_at,
-            left_at=presence.left_at,
+        values = {
+            "id": presence.id,
+            "meeting_id": presence.meeting_id,
+            "participant_id": presence.participant_id,
+            "role": presence.role.value if presence.role else None,
+            "joined_at": presence.joined_at,
+            "left_at": presence.left_at,
             **(party_values(presence.party) if presence.party else {}),
-        )
-        await self._session.merge(row)
-        await self._session.flush()
+        }
+        await _put(self._session, PresenceRow, values, "meeting_id", "id")
 
     async def all(self, meeting_id: str) -> Sequence[Presence]:
         query = select(PresenceRow).where(col(PresenceRow.meeting_id) == meeting_id)

@@ -42,10 +42,22 @@ class MemoryMeetings:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    async def get(self, organisation_id: str, meeting_id: str, *, lock: bool = False) -> Meeting | None:
+    async def get(
+        self,
+        organisation_id: str,
+        meeting_id: str,
+        *,
+        lock: bool = False,
+        appointed: Collection[PartyRef] | None = None,
+    ) -> Meeting | None:
         del lock  # a transaction in memory has everything to itself
         meeting = self._state.meetings.get(meeting_id)
-        return meeting if meeting and meeting.organisation_id == organisation_id else None
+        if meeting is None or meeting.organisation_id != organisation_id:
+            return None
+        if appointed is None:
+            return meeting
+        chosen = tuple(each for each in meeting.appointments if each.party.ref in appointed)
+        return replace(meeting, appointments=chosen)
 
     async def add(self, meeting: Meeting) -> None:
         self._state.meetings[meeting.id] = meeting

@@ -330,6 +330,7 @@ async def test_the_grant_says_who_comes_as_what(house: House) -> None:
         "unit_name": "Quận Bình Tân",
     }
     assert answer.meeting.my_role == answer.admission.role
+    assert not answer.meeting.appointments
 
 
 async def test_waiting_and_deciding(house: House) -> None:

@@ -433,7 +433,9 @@ class RequestAdmissionResponse(_message.Message):
     @_builtins.property
     def admission(self) -> _scheduling_pb2.Admission: ...
     @_builtins.property
-    def meeting(self) -> _scheduling_pb2.Meeting: ...
+    def meeting(self) -> _scheduling_pb2.Meeting:
+        """Without appointments; GetMeeting tells them to those who may know."""
+
     def __init__(
         self,
         *,
