@@ -18,7 +18,7 @@ from playwright.async_api import Browser, ConsoleMessage, Response, async_playwr
 from .house import URL, Collector, House
 from .room import WATCH_PEERS, Person
 
-CHROMIUM = "/usr/bin/chromium"
+CHROMIUM = str(PROJECT_ROOT / "bin" / "chromium")
 ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update"),
@@ -27,7 +27,7 @@ ARGUMENTS = (
     "--autoplay-policy=no-user-gesture-required",
     "--auto-select-desktop-capture-source=Entire screen",
 )
-FIREFOX = "/usr/bin/firefox-esr"
+FIREFOX = str(PROJECT_ROOT / "bin" / "firefox-esr")
 PREFERENCES: dict[str, str | float | bool] = {
     "media.navigator.streams.fake": True,
     "media.navigator.permission.disabled": True,
@@ -77,8 +77,6 @@ async def house(private_network: None) -> AsyncIterator[House]:
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """Chromium with a camera that shows a clock and a microphone that beeps."""
-    if not Path(CHROMIUM).exists():
-        pytest.fail(f"{CHROMIUM} is missing: run bin/setup --test", pytrace=False)
     async with async_playwright() as playwright:
         chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield chromium
@@ -88,8 +86,6 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest.fixture(scope="session")
 async def firefox(private_network: None) -> AsyncIterator[Browser]:
     """Firefox as distributions ship it, driven by WebDriver BiDi, with a camera and a microphone of its own making."""
-    if not Path(FIREFOX).exists():
-        pytest.fail(f"{FIREFOX} is missing: run bin/setup --test", pytrace=False)
     # Firefox takes its address from the default route, and fails ICE at once where there is none.
     subprocess.run(["ip", "route", "add", "default", "dev", "gb-media", "src", CLIENT_ADDRESS], check=True)
     async with async_playwright() as playwright:
