@@ -6,11 +6,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 
-from giaoban_media.conference.model import Conference, MicrophonePolicy, Party, Role, Source
-from giaoban_media.conference.rules import audible, sharer, showing
+from giaoban_media.conference.model import (
+    Conference,
+    MicrophonePolicy,
+    Participant,
+    Party,
+    Role,
+    Room,
+    Source,
+)
+from giaoban_media.conference.rules import audible, is_audible, sharer, showing
 
 MAX_TILES = 49
+
+MOMENTS_KEPT = 64
+"""States of meetings for which what is sent in them is kept; each is asked by everybody there, soon after it began."""
 
 
 class Layer(IntEnum):
@@ -90,33 +102,86 @@ def layer_for(height: int) -> Layer:
     return Layer.MIDDLE if height <= 360 else Layer.HIGH
 
 
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What a participant's media should be: in which room, from whose entry, with which mids kept closed, with
+    which feeds received."""
+
+    room: Room
+    me: Participant
+    muted: frozenset[str]
+    feeds: dict[Feed, Layer]
+
+
+def desired(conference: Conference, me: str, view: View) -> Desired | None:
+    """What follows from a conference for one participant; None: it is not there, or there is no room."""
+    participant = conference.participants.get(me)
+    if conference.room is None or participant is None:
+        return None
+    return Desired(conference.room, participant, muted_mids(conference, me), wanted(conference, me, view))
+
+
 def wanted(conference: Conference, me: str, view: View) -> dict[Feed, Layer]:
     """What a participant receives: audio of all who are audible, the stage, a shared screen, its tiles."""
-    heard = audible(conference)
-    pictures = {} if view.audio_only else _pictures(conference, view)
-    feeds: dict[Feed, Layer] = {}
-    for other in conference.present().values():
-        for stream in other.streams if other.id != me else ():
-            feed = Feed(other.id, stream.mid, other.publication, stream.source)
-            if stream.source is Source.MICROPHONE and other.id in heard:
-                feeds[feed] = Layer.LOW
-            elif (layer := pictures.get((other.id, stream.source))) is not None:
-                feeds[feed] = layer
+    sent = _sent(conference)
+    feeds = dict.fromkeys(sent.heard, Layer.LOW)
+    if me in sent.audible:
+        for feed in sent.by_source.get((me, Source.MICROPHONE), ()):
+            del feeds[feed]
+    if not view.audio_only:
+        for (other, source), layer in _pictures(sent, view).items():
+            if other != me:
+                feeds |= dict.fromkeys(sent.by_source.get((other, source), ()), layer)
     return feeds
 
 
-def _pictures(conference: Conference, view: View) -> dict[tuple[str, Source], Layer]:
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """What is sent in a conference, the same for everybody: found once, for else N seats would search N entries."""
+
+    audible: frozenset[str]
+    heard: tuple[Feed, ...]
+    by_source: Mapping[tuple[str, Source], tuple[Feed, ...]]
+    stage: str | None
+    screen: str | None
+
+
+@lru_cache(MOMENTS_KEPT)
+def _sent(conference: Conference) -> _Sent:
+    by_source: dict[tuple[str, Source], tuple[Feed, ...]] = {}
+    for each in conference.present().values():
+        for stream in each.streams:
+            feed = Feed(each.id, stream.mid, each.publication, stream.source)
+            key = each.id, stream.source
+            by_source[key] = (*by_source.get(key, ()), feed)
+    heard = audible(conference)
+    sharing = sharer(conference)
+    return _Sent(
+        audible=heard,
+        heard=tuple(
+            feed
+            for (who, source), feeds in by_source.items()
+            if source is Source.MICROPHONE and who in heard
+            for feed in feeds
+        ),
+        by_source=by_source,
+        stage=showing(conference),
+        screen=sharing.id if sharing else None,
+    )
+
+
+def _pictures(sent: _Sent, view: View) -> dict[tuple[str, Source], Layer]:
     pictures = {(tile, Source.CAMERA): Layer.LOW for tile in view.tiles[:MAX_TILES]}
-    if (stage := showing(conference)) is not None:
-        pictures[stage, Source.CAMERA] = layer_for(view.stage_height)
-    if (sharing := sharer(conference)) is not None:
-        pictures[sharing.id, Source.SCREEN] = Layer.HIGH
+    if sent.stage is not None:
+        pictures[sent.stage, Source.CAMERA] = layer_for(view.stage_height)
+    if sent.screen is not None:
+        pictures[sent.screen, Source.SCREEN] = Layer.HIGH
     return pictures
 
 
 def muted_mids(conference: Conference, me: str) -> frozenset[str]:
     """The mids of a participant that the server must keep closed now."""
     participant = conference.participants.get(me)
-    if participant is None or me in audible(conference):
+    if participant is None or is_audible(conference, participant):
         return frozenset()
     return frozenset(each.mid for each in participant.streams if each.source is Source.MICROPHONE)

@@ -238,7 +238,7 @@ class Meetings:
     def _follow(self, meeting_id: str) -> Meeting:
         def changed() -> None:
             for seat in list(meeting.seats.values()):
-                seat.wake()
+                seat.follow()
 
         meeting = Meeting(LiveMeeting(self._live, meeting_id, changed))
         meeting.tasks = [

@@ -17,9 +17,9 @@ from giaoban_kit.errors import GiaobanError
 
 from giaoban_media.conference import acts
 from giaoban_media.conference.live import LiveMeeting
-from giaoban_media.conference.model import Conference, Connection, Source, Stream
+from giaoban_media.conference.model import Conference, Connection, Room, Source, Stream
 from giaoban_media.conference.rules import SPEAKERS, may_share_screen, sharer
-from giaoban_media.domain import Grant, View, muted_mids, wanted
+from giaoban_media.domain import Desired, Grant, View, desired, muted_mids
 from giaoban_media.errors import (
     CommandForbidden,
     MediaLost,
@@ -118,6 +118,7 @@ class Seat:
         self._media = asyncio.Lock()
         self._writing = asyncio.Lock()
         self._wake = asyncio.Event()
+        self._fulfilled: Desired | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending: tuple[Stream, ...] | None = None
         self._presence = Presence(grant, live, news, clock)
@@ -187,8 +188,14 @@ class Seat:
             self._spawn(self._yield_to_other())
 
     def wake(self) -> None:
-        """The live state changed."""
+        """Something of the media may not be as desired."""
         self._wake.set()
+
+    def follow(self) -> None:
+        """The live state changed: most of what others do asks nothing of this seat."""
+        now = desired(self._live.conference, self.participant_id, self._view)
+        if now is None or now != self._fulfilled:
+            self._wake.set()
 
     # What the client asks
 
@@ -403,10 +410,16 @@ class Seat:
             peer = self._holding.peer
         if peer is None:
             return
-        conference = self._live.conference
-        await peer.mute(muted_mids(conference, self.participant_id))
-        await peer.record(self._recording_name(conference))
-        await peer.receive(wanted(conference, self.participant_id, self._view))
+        now = desired(self._live.conference, self.participant_id, self._view)
+        if now is None:
+            return
+        self._fulfilled = (
+            None  # what changes and changes back meanwhile is no change to `follow`, but one to the node
+        )
+        await peer.mute(now.muted)
+        await peer.record(self._recording_name(now.room))
+        await peer.receive(now.feeds)
+        self._fulfilled = now
 
     async def _restore(self, room: RoomKey) -> None:
         if not self._sfu.reachable(self._node_id()):
@@ -419,9 +432,8 @@ class Seat:
         await self._presence.disconnected(Connection.CONNECTING if publishing else Connection.CONNECTED)
         self.messages.put_nowait(RejoinNeeded("the meeting was moved to another media node"))
 
-    def _recording_name(self, conference: Conference) -> str:
-        room = conference.room
-        return f"{room.recording_id}~{self.participant_id}" if room and room.recording_id else ""
+    def _recording_name(self, room: Room) -> str:
+        return f"{room.recording_id}~{self.participant_id}" if room.recording_id else ""
 
     # Inside: the end
 

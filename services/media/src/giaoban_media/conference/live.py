@@ -96,6 +96,7 @@ class LiveMeeting:
     async def run(self) -> None:
         """Follows the bucket until cancelled."""
         async for change in self._bucket.watch(f"{self._meeting_id}.>"):
+            before = self.conference
             if change is SYNCED:
                 self._known, self._anew = self._anew or self._known, None
                 self.synced.set()
@@ -105,7 +106,8 @@ class LiveMeeting:
                 self._learn(change.key, change.value, change.revision)
             elif isinstance(change, Deleted):
                 self._forget(change.key, change.revision)
-            if self.synced.is_set():
+            # Our own writes come back, and what is said in the chat changes nothing for anybody's media.
+            if change is SYNCED or (self.synced.is_set() and self.conference is not before):
                 self._on_change()
 
     async def apply(self, decide: Callable[[Conference], Change]) -> Change:

@@ -153,9 +153,12 @@ class Room:
     closed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Conference:
-    """The whole live state. `room` is None before the first participant has opened it."""
+    """The whole live state at one moment, told from others by identity: what follows from it is found once for all.
+
+    `room` is None before the first participant has opened it.
+    """
 
     room: Room | None = None
     participants: Mapping[str, Participant] = field(default_factory=dict)

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a participant receives, and when a change of the conference is one for its media."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from giaoban_media.conference.model import (
+    Conference,
+    Floor,
+    FloorHolder,
+    MicrophonePolicy,
+    Participant,
+    Party,
+    PartyKind,
+    Role,
+    Room,
+    Source,
+    Stage,
+    Stream,
+)
+from giaoban_media.domain import Feed, Layer, View, desired, muted_mids, wanted
+
+NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
+MICROPHONE, CAMERA, SCREEN = (
+    Stream("0", Source.MICROPHONE),
+    Stream("1", Source.CAMERA),
+    Stream("2", Source.SCREEN),
+)
+
+
+def person(name: str, role: Role = Role.DELEGATE, *streams: Stream) -> Participant:
+    """A participant that sends these streams."""
+    return Participant(name, Party(PartyKind.SITE, name, name), role, NOW, f"stay-{name}", streams=streams)
+
+
+CHAIR = person("chair", Role.CHAIR, MICROPHONE, CAMERA)
+ONE, TWO = person("one", Role.DELEGATE, MICROPHONE, CAMERA), person("two", Role.DELEGATE, MICROPHONE, CAMERA)
+SILENT = person("silent")
+EVERYONE = {each.id: each for each in (CHAIR, ONE, TWO, SILENT)}
+MEETING = Conference(Room("meeting", "organisation", MicrophonePolicy.FLOOR, NOW), EVERYONE)
+
+
+def feed(who: str, stream: Stream) -> Feed:
+    """The stream as others receive it."""
+    return Feed(who, stream.mid, 0, stream.source)
+
+
+def with_floor(conference: Conference, *names: str) -> Conference:
+    """The same with these having the floor."""
+    return replace(conference, floor=Floor(holders=tuple(FloorHolder(each, NOW) for each in names)))
+
+
+def test_everybody_receives_the_audible_and_the_stage_but_nobody_themselves() -> None:
+    """Heard and shown is who has the floor; the chair is heard too."""
+    conference = with_floor(MEETING, "one")
+    assert wanted(conference, "silent", View()) == {
+        feed("chair", MICROPHONE): Layer.LOW,
+        feed("one", MICROPHONE): Layer.LOW,
+        feed("one", CAMERA): Layer.HIGH,
+    }
+    assert wanted(conference, "one", View()) == {feed("chair", MICROPHONE): Layer.LOW}
+    assert wanted(conference, "chair", View(stage_height=180)) == {
+        feed("one", MICROPHONE): Layer.LOW,
+        feed("one", CAMERA): Layer.LOW,
+    }
+
+
+def test_tiles_come_small_and_the_stage_in_its_own_size() -> None:
+    """A tile that is on the stage too comes in the size of the stage; a stranger's tile gives nothing."""
+    got = wanted(MEETING, "silent", View(tiles=("chair", "two", "stranger"), stage_height=360))
+    pictures = {key.participant_id: layer for key, layer in got.items() if key.source is Source.CAMERA}
+    assert pictures == {"chair": Layer.MIDDLE, "two": Layer.LOW}
+
+
+def test_a_shared_screen_comes_to_all_but_its_sharer_and_not_to_those_who_want_no_pictures() -> None:
+    """What is shared is received once it is really sent."""
+    sharing = replace(ONE, streams=(MICROPHONE, SCREEN))
+    conference = replace(
+        MEETING, participants={**EVERYONE, "one": sharing}, stage=Stage(screen_participant_id="one")
+    )
+    assert wanted(conference, "two", View())[feed("one", SCREEN)] is Layer.HIGH
+    assert feed("one", SCREEN) not in wanted(conference, "one", View())
+    assert wanted(conference, "two", View(audio_only=True)) == {feed("chair", MICROPHONE): Layer.LOW}
+
+
+def test_nothing_comes_from_those_who_were_removed() -> None:
+    """Neither voice nor picture, also where somebody has their tile."""
+    conference = replace(
+        with_floor(MEETING, "one"), participants={**EVERYONE, "one": replace(ONE, removed=True)}
+    )
+    assert not [
+        each for each in wanted(conference, "two", View(tiles=("one",))) if each.participant_id == "one"
+    ]
+
+
+def test_microphones_are_closed_until_their_owner_may_be_heard() -> None:
+    """The camera stays."""
+    assert muted_mids(MEETING, "one") == {"0"}
+    assert muted_mids(with_floor(MEETING, "one"), "one") == set()
+    assert muted_mids(MEETING, "stranger") == set()
+
+
+def test_a_change_that_is_none_for_a_participants_media_leaves_its_desired_state_equal() -> None:
+    """Somebody else comes, raises a hand or loses packets: no other seat has anything to do."""
+    before = desired(MEETING, "two", View())
+    came = replace(MEETING, participants={**EVERYONE, "late": person("late", Role.DELEGATE, MICROPHONE)})
+    poor = replace(came, participants={**came.participants, "one": replace(ONE, link_quality=20)})
+    assert desired(came, "two", View()) == before
+    assert desired(poor, "two", View()) == before
+    assert desired(poor, "one", View()) != desired(came, "one", View())
+
+
+def test_a_change_that_is_one_differs() -> None:
+    """The floor for somebody who sends, another room, another view, a new publication."""
+    before = desired(MEETING, "two", View())
+    assert MEETING.room is not None
+    moved = replace(MEETING, room=replace(MEETING.room, node_id="b", generation=1))
+    again = replace(MEETING, participants={**EVERYONE, "chair": replace(CHAIR, publication=1)})
+    for conference in (with_floor(MEETING, "one"), with_floor(MEETING, "two"), moved, again):
+        assert desired(conference, "two", View()) != before
+    assert desired(MEETING, "two", View(tiles=("one",))) != before
+
+
+def test_nothing_is_desired_for_who_is_not_there() -> None:
+    """Nor without a room."""
+    assert desired(MEETING, "stranger", View()) is None
+    assert desired(replace(MEETING, room=None), "two", View()) is None
