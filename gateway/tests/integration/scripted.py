@@ -192,6 +192,7 @@ class Media(MediaServiceServicer):
     """Lets everyone in as participant `participant_id`; the test speaks for media after that."""
 
     resumed: bool = True
+    at_once: tuple[pb.ConnectResponse, ...] = ()  # said in the same breath as `joined`
     refuse: GiaobanError | None = None
     silent: bool = False
     echo: bool = True
@@ -219,6 +220,8 @@ class Media(MediaServiceServicer):
                     ice_servers=[pb.IceServer(urls=["stun:10.0.0.1"])],
                 )
             )
+            for message in self.at_once:
+                yield message
             while (message := await seat.outbox.get()) is not None:
                 if isinstance(message, GiaobanError):
                     raise message

@@ -360,6 +360,16 @@ async def test_an_act_that_is_none_gets_a_reply_that_names_the_field(shared: Any
     assert "muted" in reply["error"]["detail"]
 
 
+async def test_joined_comes_before_everything_else(house: Any) -> None:
+    """An offer that media makes at once overtakes nothing: before `joined` it would mean nothing to the client."""
+    house.media.at_once = (pb.ConnectResponse(offer=pb.Offer(negotiation=1, offer_sdp="v=0")),) * 5
+    await house.put_person()
+    for _ in range(10):
+        socket = await house.open()
+        await socket.send(type="join", ticket=await house.ticket())
+        assert (await socket.receive())["type"] == "joined"
+
+
 async def test_everything_media_says_reaches_the_client_and_back(house: Any) -> None:
     """Offers, answers, views, replies and rejoins are relayed as they are."""
     await house.put_person()

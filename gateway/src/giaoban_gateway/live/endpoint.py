@@ -29,7 +29,7 @@ from giaoban_gateway.live.hub import RoomFeed, encode
 from giaoban_gateway.live.link import MediaLink
 from giaoban_gateway.live.member import Member
 from giaoban_gateway.live.messages import INCOMING, Command, Incoming, Join, Leave, ViewChange
-from giaoban_gateway.live.outgoing import Code, Joined, ReplyError, WaitingParty
+from giaoban_gateway.live.outgoing import Code, Joined, Outgoing, ReplyError, WaitingParty
 from giaoban_gateway.metrics import MESSAGES_SENT, SOCKETS, SOCKETS_ENDED
 from giaoban_gateway.routes.meetings import CONNECT
 from giaoban_gateway.schemas.common import UNKNOWN, word
@@ -248,7 +248,19 @@ class _Connection:
         if join.offer is not None:
             request.offer_sdp = join.offer.sdp
             request.streams.extend(each.to_proto() for each in join.offer.streams)
-        link = MediaLink(self._services.media, request, lambda message: member.send(encode(message)))
+        told = False
+
+        def tell_joined() -> None:
+            nonlocal told
+            if not told and link.joined.done() and link.joined.exception() is None:
+                told = True
+                member.send(encode(_joined(link.joined.result(), role)))
+
+        def relay(message: Outgoing) -> None:
+            tell_joined()  # media's first offer may be read in the same breath as its answer to the join
+            member.send(encode(message))
+
+        link = MediaLink(self._services.media, request, relay)
         tasks = [
             asyncio.create_task(self._stay(link, feed, admission.party)),
             asyncio.create_task(self._read(link)),
@@ -258,7 +270,7 @@ class _Connection:
             if not link.joined.done():
                 return  # it left before it was in
             joined = link.joined.result()
-            member.send(encode(_joined(joined, role)))
+            tell_joined()
             tasks.append(asyncio.create_task(self._send(member)))
             following = asyncio.create_task(
                 self._follow(feed, join.revision if join.resume else None, joined.participant_id, held)
