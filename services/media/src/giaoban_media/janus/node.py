@@ -16,6 +16,7 @@ import structlog
 
 from giaoban_media.domain import NodeHealth
 from giaoban_media.errors import MediaLost
+from giaoban_media.janus.pictures import Pictures
 from giaoban_media.janus.wire import JanusError, Message, Wire
 from giaoban_media.sfu import RoomKey
 
@@ -70,6 +71,7 @@ class Node:
         self._control: tuple[int, int] | None = None
         self._owners: dict[int, SessionOwner] = {}
         self._up = asyncio.Event()
+        self.pictures = Pictures()
 
     @property
     def reachable(self) -> bool:

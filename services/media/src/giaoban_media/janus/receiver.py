@@ -7,6 +7,7 @@ The wanted set is desired state. Whatever is asked while an offer is unanswered 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import structlog
@@ -16,6 +17,7 @@ from giaoban_media.conference.model import Source
 from giaoban_media.domain import Feed, Layer
 from giaoban_media.errors import MediaLost, OfferInvalid, Replaced
 from giaoban_media.janus.node import NO_SUCH_FEED
+from giaoban_media.janus.pictures import Picture
 from giaoban_media.janus.wire import JanusError, Message
 from giaoban_media.sfu import PeerLost, ReceiveOffer, ReceivingLost, Ticket
 
@@ -42,7 +44,10 @@ class Receiver:
         self._restart = False
         self._wake = asyncio.Event()
         self._answered = asyncio.Event()
-        self._hung_up = self._dropping = False
+        self._hung_up = self._dropping = self._up = False
+        self._layered: dict[str, Picture] = {}
+        self._blind: set[str] = set()
+        """Mids with layers that the node has not begun to send, or not in the layer that was asked for."""
         self._task: asyncio.Task[None] | None = None
 
     def want(self, wanted: dict[Feed, Layer]) -> None:
@@ -72,20 +77,31 @@ class Receiver:
             raise OfferInvalid(
                 "answer: the media node refused this session description", code=str(error.code)
             ) from error
+        if self._up:
+            self._expect_pictures()
         await self._peer.note(answered=True)
         self._answered.set()
         self._poke()
 
     def on_event(self, message: Message) -> None:
         """An event of the receiving handle. Must not wait."""
-        # What we end ourselves says so too: taken for news, it would end the connection that comes next.
-        if message.get("janus") in ("hangup", "detached") and not self._dropping:
-            self._hung_up = True
-            self._answered.set()
-            self._poke()
+        match message.get("janus"):
+            # What we end ourselves says so too: taken for news, it would end the connection that comes next.
+            case "hangup" | "detached" if not self._dropping:
+                self._hung_up = True
+                self._answered.set()
+                self._poke()
+            case "webrtcup":
+                self._up = True
+                self._expect_pictures()
+            case "event":
+                data = message.get("plugindata", {}).get("data", {})
+                if "substream" in data:  # a keyframe of this layer has just been passed on
+                    self._forget_picture(str(data.get("mid", "")))
 
     async def stop(self) -> None:
         """Ends the work."""
+        self._forget_pictures()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -191,6 +207,8 @@ class Receiver:
                 await self._drop_connection()
             asyncio.get_running_loop().call_later(RETRY_DELAY, self._wake.set)
             return
+        for mid in extra:
+            self._forget_picture(mid)
         kept = {mid: feed for mid, feed in self._peer.ticket.feeds if mid not in extra}
         await self._offer(reply, fresh=fresh, asked=asked, kept=kept)
 
@@ -209,6 +227,11 @@ class Receiver:
             if asked and key in asked and stream.get("mid") is not None:
                 mid, (feed, layer) = str(stream["mid"]), asked[key]
                 feeds[mid], self._layers[mid] = feed, layer
+                self._forget_picture(mid)
+                self._layered.pop(mid, None)
+                if "simulcast" in stream:
+                    self._layered[mid] = (self._peer.node.room_name(self._peer.ticket.room), *key)
+                    self._blind.add(mid)
         table = tuple(sorted(feeds.items()))
         if jsep is None:
             await self._peer.note(feeds=table)
@@ -231,12 +254,32 @@ class Receiver:
         changed = {mid: layer for mid, layer in wanted.items() if self._layers.get(mid) != layer}
         if changed:
             streams = [{"mid": mid, "substream": int(layer)} for mid, layer in changed.items()]
+            self._blind |= changed.keys() & self._layered.keys()
             await self._message({"request": "configure", "streams": streams})
+            self._expect_pictures()
         self._layers = wanted
+
+    def _expect_pictures(self) -> None:
+        for mid in self._blind:
+            body: Message = {"request": "configure", "streams": [{"mid": mid, "send": True}]}
+            ask = partial(self._message, body)  # `send` as it was: it makes the node ask for a keyframe
+            self._peer.node.pictures.expect(self._layered[mid], (self, mid), ask)
+
+    def _forget_picture(self, mid: str) -> None:
+        if mid in self._blind:
+            self._blind.discard(mid)
+            self._peer.node.pictures.seen(self._layered[mid], (self, mid))
+
+    def _forget_pictures(self) -> None:
+        for mid in list(self._blind):
+            self._forget_picture(mid)
+        self._layered.clear()
 
     async def _drop_connection(self) -> None:
         ticket = self._peer.ticket
         self._layers = {}
+        self._up = False
+        self._forget_pictures()
         if ticket.receiver:
             self._dropping = True  # until no event of the old handle can be taken for one of the next
             try:
