@@ -21,7 +21,7 @@ class News(Protocol):
     async def left(
         self, meeting_id: str, organisation_id: str, participant: Participant, reason: str
     ) -> None:
-        """A stay ended: left, lost, removed or meeting_ended."""
+        """A stay ended: left, lost (when the connection was), removed or meeting_ended."""
         ...
 
     async def floor(self, meeting_id: str, effect: Effect, now: datetime) -> None:

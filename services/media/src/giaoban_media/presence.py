@@ -77,7 +77,8 @@ class Presence:
 
     async def lost(self) -> None:
         """Signalling is lost; media may still flow."""
-        await self._change(lambda me: replace(me, connection=Connection.LOST))
+        now = self._clock.now()  # the stay ends here if nobody comes back
+        await self._change(lambda me: replace(me, connection=Connection.LOST, lost_time=now))
 
     async def quality(self, percent: int) -> None:
         """How good the link is, in steps, so that few changes are written."""

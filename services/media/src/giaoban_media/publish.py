@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 
 from giaoban_media.conference import codec
 from giaoban_media.conference.acts import Effect, Granted
-from giaoban_media.conference.model import Participant, Room
+from giaoban_media.conference.model import Connection, Participant, Room
 from giaoban_media.domain import Grant
 from giaoban_media.metrics import ROOMS_MOVED
 
@@ -85,7 +85,10 @@ class NatsNews:
             presence_id=participant.presence_id,
             reason=_REASONS[reason],
         )
-        message.leave_time.GetCurrentTime()
+        if reason == "lost" and participant.connection is Connection.LOST and participant.lost_time:
+            message.leave_time.CopyFrom(codec.timestamp(participant.lost_time))
+        else:
+            message.leave_time.GetCurrentTime()
         self._tell("participant", "left", meeting_id, message)
 
     async def floor(self, meeting_id: str, effect: Effect, now: datetime) -> None:

@@ -181,6 +181,7 @@ class ParticipantState(_message.Message):
     REMOVED_FIELD_NUMBER: _builtins.int
     LINK_QUALITY_FIELD_NUMBER: _builtins.int
     PUBLICATION_FIELD_NUMBER: _builtins.int
+    LOST_TIME_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     role: _scheduling_pb2.AppointmentRole.ValueType
     connection: Global___ConnectionState.ValueType
@@ -205,6 +206,10 @@ class ParticipantState(_message.Message):
 
     @_builtins.property
     def join_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def lost_time(self) -> _timestamp_pb2.Timestamp:
+        """When signalling was lost; means something only while the connection is LOST."""
+
     def __init__(
         self,
         *,
@@ -221,10 +226,11 @@ class ParticipantState(_message.Message):
         removed: _builtins.bool = ...,
         link_quality: _builtins.int | None = ...,
         publication: _builtins.int = ...,
+        lost_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_link_quality", b"_link_quality", "join_time", b"join_time", "link_quality", b"link_quality", "party", b"party"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_link_quality", b"_link_quality", "join_time", b"join_time", "link_quality", b"link_quality", "lost_time", b"lost_time", "party", b"party"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_link_quality", b"_link_quality", "camera_off", b"camera_off", "connection", b"connection", "id", b"id", "join_time", b"join_time", "link_quality", b"link_quality", "microphone_off", b"microphone_off", "muted", b"muted", "party", b"party", "presence_id", b"presence_id", "publication", b"publication", "removed", b"removed", "role", b"role", "streams", b"streams"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_link_quality", b"_link_quality", "camera_off", b"camera_off", "connection", b"connection", "id", b"id", "join_time", b"join_time", "link_quality", b"link_quality", "lost_time", b"lost_time", "microphone_off", b"microphone_off", "muted", b"muted", "party", b"party", "presence_id", b"presence_id", "publication", b"publication", "removed", b"removed", "role", b"role", "streams", b"streams"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__link_quality: _TypeAlias = _typing.Literal["link_quality"]  # noqa: Y015
     _WhichOneofArgType__link_quality: _TypeAlias = _typing.Literal["_link_quality", b"_link_quality"]  # noqa: Y015

@@ -136,6 +136,7 @@ def _participant(participant: Participant) -> media_pb2.ParticipantState:
         presence_id=participant.presence_id,
         removed=participant.removed,
         link_quality=participant.link_quality,
+        lost_time=timestamp(participant.lost_time) if participant.lost_time else None,
     )
 
 
@@ -166,6 +167,7 @@ def participant_from(data: bytes) -> Participant:
         camera_off=state.camera_off,
         removed=state.removed,
         link_quality=state.link_quality if state.HasField("link_quality") else None,
+        lost_time=moment(state.lost_time) if state.HasField("lost_time") else None,
     )
 
 

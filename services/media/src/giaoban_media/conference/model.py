@@ -87,6 +87,8 @@ class Participant:
     camera_off: bool = False
     removed: bool = False
     link_quality: int | None = None
+    lost_time: datetime | None = None
+    """When signalling was lost; means something only while the connection is LOST."""
 
 
 @dataclass(frozen=True, slots=True)
