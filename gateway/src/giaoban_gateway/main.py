@@ -29,6 +29,7 @@ from giaoban_gateway.config import Config
 from giaoban_gateway.limits import Limiter
 from giaoban_gateway.live.endpoint import MAX_FRAME_BYTES
 from giaoban_gateway.live.hub import Hub
+from giaoban_gateway.live.sockets import LiveSocket
 from giaoban_gateway.services import Services
 from giaoban_gateway.tickets import CONTENT_LIFETIME, Tickets
 
@@ -111,7 +112,7 @@ async def _http(app: FastAPI, config: Config) -> AsyncIterator[int]:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        ws="websockets-sansio",
+        ws=LiveSocket,
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,  # a window per client would cost more than small messages save
         ws_ping_interval=10,

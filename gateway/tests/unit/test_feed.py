@@ -61,7 +61,7 @@ async def feed(monkeypatch: pytest.MonkeyPatch) -> Feed:
 
 
 def someone(feed: Feed, revision: int | None = None, **kind: bool) -> Member:
-    found = Member(**{"press": False, "moderator": False} | kind)
+    found = Member(press=kind.get("press", False), moderator=kind.get("moderator", False))
     feed.add(found, revision)
     return found
 

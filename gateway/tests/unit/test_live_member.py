@@ -36,6 +36,59 @@ async def test_answers_go_before_state(member: Member) -> None:
     assert await everything(member) == ["reply 1", "reply 2", "delta 1", "delta 2", "admissions"]
 
 
+class Socket:
+    """What can be written at once, and what was."""
+
+    def __init__(self) -> None:
+        self.writable = True
+        self.written: list[str] = []
+
+    def write(self, text: str) -> bool:
+        """As `LiveSocket.write`."""
+        if self.writable:
+            self.written.append(text)
+        return self.writable
+
+
+async def test_state_goes_out_at_once_when_nothing_waits() -> None:
+    """Nobody is woken for it; neither it nor what comes after it is sent again."""
+    socket = Socket()
+    member = Member(press=False, moderator=False, write=socket.write)
+    member.tell("delta 1", whole)
+    member.tell_talking("talking")
+    assert socket.written == ["delta 1", "talking"]
+    assert await everything(member) == []
+
+
+async def test_state_does_not_overtake_what_waits() -> None:
+    """Also not what was taken from the outbox and is being sent: only who asks for the next has sent the one before."""
+    socket = Socket()
+    member = Member(press=False, moderator=False, write=socket.write)
+    member.send("joined")
+    member.tell("delta 1", whole)
+    assert await member.next() == "joined"
+    member.tell("delta 2", whole)
+    assert [await member.next(), await member.next()] == ["delta 1", "delta 2"]
+    member.tell("delta 3", whole)
+    assert await everything(member) == ["delta 3"]
+    member.tell("delta 4", whole)
+    assert socket.written == ["delta 4"]
+
+
+async def test_state_waits_for_a_client_that_does_not_read() -> None:
+    """In order, and bounded as ever; once all of it was read, what follows goes out at once again."""
+    socket = Socket()
+    member = Member(press=False, moderator=False, write=socket.write)
+    socket.writable = False
+    member.tell("delta 1", whole)
+    socket.writable = True
+    member.tell("delta 2", whole)
+    assert socket.written == []
+    assert await everything(member) == ["delta 1", "delta 2"]
+    member.tell("delta 3", whole)
+    assert socket.written == ["delta 3"]
+
+
 async def test_too_many_deltas_become_one_snapshot(member: Member) -> None:
     """A slow reader gets the state as it is when it reads, not all that led there."""
     for number in range(MAX_WAITING * 3):

@@ -30,6 +30,7 @@ from giaoban_gateway.live.link import MediaLink
 from giaoban_gateway.live.member import Member
 from giaoban_gateway.live.messages import INCOMING, Command, Incoming, Join, Leave, ViewChange
 from giaoban_gateway.live.outgoing import Code, Joined, Outgoing, ReplyError, WaitingParty
+from giaoban_gateway.live.sockets import WRITE
 from giaoban_gateway.metrics import MESSAGES_SENT, SOCKETS, SOCKETS_ENDED
 from giaoban_gateway.routes.meetings import CONNECT
 from giaoban_gateway.schemas.common import UNKNOWN, word
@@ -241,7 +242,9 @@ class _Connection:
         role: RoleWord = word(scheduling_pb2.AppointmentRole, admission.role)
         # A role that has no word here sees what those see who may see least.
         member = Member(
-            press=role in ("press", UNKNOWN), moderator=role in ("chair", "secretary", "operator")
+            press=role in ("press", UNKNOWN),
+            moderator=role in ("chair", "secretary", "operator"),
+            write=self._socket.scope["extensions"][WRITE]["write"],
         )
         self._member = member
         request = pb.Join(grant=grant, resume=join.resume, view=join.view.to_proto())
