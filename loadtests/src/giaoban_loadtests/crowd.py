@@ -13,6 +13,7 @@ from giaoban_loadtests.systems import Attendee, Media, Meeting, SystemFailedErro
 
 FIRST_PICTURE_SECONDS = 15.0
 _POLL_SECONDS = 0.05
+PREPARED_AT_ONCE = 8
 DECRYPT_EVERY = 20  # one packet in twenty is decrypted and looked into; all are counted
 
 
@@ -78,10 +79,31 @@ class Crowd:
         per_second: float,
         say: Callable[[str], None] = lambda _: None,
     ) -> list[Attendee]:
-        """Let one endpoint per clip in at a steady rate, without waiting for those before; raises SystemFailedError."""
-        loop = asyncio.get_running_loop()
+        """Prepare and admit one endpoint per clip; raises SystemFailedError."""
+        made = await self.prepare(meeting, clips)
+        await self.admit(made, per_second=per_second, say=say)
+        return made
+
+    async def prepare(self, meeting: Meeting, clips: Sequence[Clip | None]) -> list[Attendee]:
+        """Return one attendee per clip, signed in; raises SystemFailedError.
+
+        Whoever comes in has signed in long before: that has a goal of its own and is not the price of coming in.
+        """
         made = [meeting.attendee(clip) for clip in clips]
         self.attendees += made
+        for start in range(0, len(made), PREPARED_AT_ONCE):
+            await asyncio.gather(*(each.prepare() for each in made[start : start + PREPARED_AT_ONCE]))
+        return made
+
+    async def admit(
+        self,
+        made: Sequence[Attendee],
+        *,
+        per_second: float,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Let them in at a steady rate, without waiting for those before; raises SystemFailedError."""
+        loop = asyncio.get_running_loop()
         start, tasks = loop.time(), list[asyncio.Task[None]]()
         for number, attendee in enumerate(made):
             await asyncio.sleep(start + number / per_second - loop.time())
@@ -94,7 +116,6 @@ class Crowd:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return made
 
     def connections(self) -> list[PeerConnection]:
         """Every peer connection that stands now."""

@@ -109,7 +109,7 @@ def _verify(connection: SSL.Connection, certificate: object, _error: int, depth:
 class DtlsSession:
     """One DTLS association as `role`; the peer's certificate must have the fingerprint `expected`.
 
-    Feed it datagrams and call `on_timer` every half second or so until `keys` are there; send what `outgoing`
+    Feed it datagrams and call `on_timer` every tenth of a second or so until `keys` are there; send what `outgoing`
     returns after each call. All of them raise DtlsError when the association is over.
     """
 
@@ -117,6 +117,8 @@ class DtlsSession:
         self.keys: SrtpKeys | None = None
         self.closed = False
         self._role = role
+        self._hello: list[bytes] = []  # our first flight, until the peer has said anything
+        self._again: list[bytes] = []
         self._connection = SSL.Connection(_identity().context)
         self._connection.set_app_data(expected)
         self._connection.set_ciphertext_mtu(MTU)
@@ -128,16 +130,23 @@ class DtlsSession:
     def start(self) -> None:
         """Begin the handshake; a client has its ClientHello in `outgoing` then."""
         self._advance()
+        self._hello = self.outgoing()
+        self._again = list(self._hello)
 
     def feed(self, datagram: bytes) -> None:
         """Take one datagram from the peer."""
         if self.closed or not datagram:
             return
+        self._hello.clear()
         self._connection.bio_write(datagram)
         self._advance()
 
     def on_timer(self) -> None:
-        """Retransmit a flight that got no answer."""
+        """Retransmit a flight that got no answer; the first one each time.
+
+        A peer that does not know us yet drops it, and OpenSSL's own timer begins at a second, browsers' at 50 ms.
+        """
+        self._again = list(self._hello)
         if self.keys is None and not self.closed:
             try:
                 self._connection.DTLSv1_handle_timeout()
@@ -146,7 +155,7 @@ class DtlsSession:
 
     def outgoing(self) -> list[bytes]:
         """Return the datagrams to send now."""
-        datagrams = []
+        datagrams, self._again = self._again, []
         try:
             while True:
                 datagrams.append(self._connection.bio_read(_MAX_DATAGRAM_BYTES))

@@ -26,7 +26,7 @@ from giaoban_loadtests.srtp import SrtpPair, srtp_pair
 State = Literal["new", "connecting", "connected", "closed"]
 
 CONNECT_TIMEOUT = 15.0  # seconds from the first check to SRTP keys
-DTLS_TIMER = 0.25
+DTLS_TIMER = 0.1
 # A ClientHello that comes with the first check answer is dropped by Janus and costs a second (measured).
 CLIENT_HELLO_DELAY = 0.04
 REPORT_INTERVAL = 1.0

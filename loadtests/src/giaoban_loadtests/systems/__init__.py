@@ -38,6 +38,9 @@ class Attendee(Protocol):
     @property
     def receiver(self) -> PeerConnection | None: ...
 
+    async def prepare(self) -> None:
+        """Do what one has done long before a meeting begins: sign in. Raises SystemFailedError."""
+
     async def enter(self) -> None:
         """Come in and stay; returns when the system has said yes. Raises SystemFailedError."""
 

@@ -104,11 +104,13 @@ class GiaobanAttendee:
             return f"out of the meeting: {self._staying.exception() or self._staying.result()}"
         return self.participant.counts.last_problem
 
-    async def enter(self) -> None:
+    async def prepare(self) -> None:
         try:
             await self.participant.sign_in()
         except (ApiError, httpx.HTTPError) as error:
             raise SystemFailedError(f"{self.name} cannot sign in: {error}") from error
+
+    async def enter(self) -> None:
         self._staying = asyncio.create_task(self.participant.run())
         joined = asyncio.create_task(self.participant.joined.wait())
         try:

@@ -111,6 +111,9 @@ class JanusAttendee:
         self._meeting, self._clip, self._media = meeting, clip, media
         self._handles: list[int] = []
 
+    async def prepare(self) -> None:
+        pass  # a bare node knows nobody
+
     async def enter(self) -> None:
         self.entering_time = asyncio.get_running_loop().time()
         if self._clip is not None:
