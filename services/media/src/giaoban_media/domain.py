@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 from giaoban_media.conference.model import (
     Conference,
@@ -102,8 +103,7 @@ def layer_for(height: int) -> Layer:
     return Layer.MIDDLE if height <= 360 else Layer.HIGH
 
 
-@dataclass(frozen=True, slots=True)
-class Desired:
+class Desired(NamedTuple):
     """What a participant's media should be: in which room, from whose entry, with which mids kept closed, with
     which feeds received."""
 
@@ -124,64 +124,62 @@ def desired(conference: Conference, me: str, view: View) -> Desired | None:
 def wanted(conference: Conference, me: str, view: View) -> dict[Feed, Layer]:
     """What a participant receives: audio of all who are audible, the stage, a shared screen, its tiles."""
     sent = _sent(conference)
-    feeds = dict.fromkeys(sent.heard, Layer.LOW)
+    feeds = sent.heard.copy()
     if me in sent.audible:
-        for feed in sent.by_source.get((me, Source.MICROPHONE), ()):
+        for feed in sent.feeds(me, Source.MICROPHONE):
             del feeds[feed]
-    if not view.audio_only:
-        for (other, source), layer in _pictures(sent, view).items():
-            if other != me:
-                feeds |= dict.fromkeys(sent.by_source.get((other, source), ()), layer)
+    if view.audio_only:
+        return feeds
+    for tile in view.tiles[:MAX_TILES]:
+        if tile != me:
+            feeds |= dict.fromkeys(sent.feeds(tile, Source.CAMERA), Layer.LOW)
+    if sent.stage is not None and sent.stage != me:
+        feeds |= dict.fromkeys(sent.feeds(sent.stage, Source.CAMERA), layer_for(view.stage_height))
+    if sent.screen is not None and sent.screen != me:
+        feeds |= dict.fromkeys(sent.feeds(sent.screen, Source.SCREEN), Layer.HIGH)
     return feeds
 
 
-@dataclass(frozen=True, slots=True)
 class _Sent:
-    """What is sent in a conference, the same for everybody: found once, for else N seats would search N entries."""
+    """What is sent in a conference, the same for everybody: found once, or N seats would search N entries each."""
 
-    audible: frozenset[str]
-    heard: tuple[Feed, ...]
-    by_source: Mapping[tuple[str, Source], tuple[Feed, ...]]
-    stage: str | None
-    screen: str | None
+    def __init__(self, conference: Conference) -> None:
+        self._participants = conference.participants
+        self._feeds: dict[tuple[str, Source], tuple[Feed, ...]] = {}
+        sharing = sharer(conference)
+        self.audible = audible(conference)
+        self.heard = {
+            feed: Layer.LOW
+            for who in conference.participants
+            if who in self.audible
+            for feed in self.feeds(who, Source.MICROPHONE)
+        }
+        self.stage = showing(conference)
+        self.screen = sharing.id if sharing else None
+
+    def feeds(self, who: str, source: Source) -> tuple[Feed, ...]:
+        """What one participant sends from a source."""
+        key = who, source
+        if key not in self._feeds:
+            sender = self._participants.get(who)
+            self._feeds[key] = (
+                tuple(
+                    Feed(who, each.mid, sender.publication, source)
+                    for each in sender.streams
+                    if each.source is source
+                )
+                if sender is not None and not sender.removed
+                else ()
+            )
+        return self._feeds[key]
 
 
-@lru_cache(MOMENTS_KEPT)
-def _sent(conference: Conference) -> _Sent:
-    by_source: dict[tuple[str, Source], tuple[Feed, ...]] = {}
-    for each in conference.present().values():
-        for stream in each.streams:
-            feed = Feed(each.id, stream.mid, each.publication, stream.source)
-            key = each.id, stream.source
-            by_source[key] = (*by_source.get(key, ()), feed)
-    heard = audible(conference)
-    sharing = sharer(conference)
-    return _Sent(
-        audible=heard,
-        heard=tuple(
-            feed
-            for (who, source), feeds in by_source.items()
-            if source is Source.MICROPHONE and who in heard
-            for feed in feeds
-        ),
-        by_source=by_source,
-        stage=showing(conference),
-        screen=sharing.id if sharing else None,
-    )
-
-
-def _pictures(sent: _Sent, view: View) -> dict[tuple[str, Source], Layer]:
-    pictures = {(tile, Source.CAMERA): Layer.LOW for tile in view.tiles[:MAX_TILES]}
-    if sent.stage is not None:
-        pictures[sent.stage, Source.CAMERA] = layer_for(view.stage_height)
-    if sent.screen is not None:
-        pictures[sent.screen, Source.SCREEN] = Layer.HIGH
-    return pictures
+_sent = lru_cache(MOMENTS_KEPT)(_Sent)
 
 
 def muted_mids(conference: Conference, me: str) -> frozenset[str]:
     """The mids of a participant that the server must keep closed now."""
     participant = conference.participants.get(me)
-    if participant is None or is_audible(conference, participant):
+    if participant is None or not participant.streams or is_audible(conference, participant):
         return frozenset()
     return frozenset(each.mid for each in participant.streams if each.source is Source.MICROPHONE)
