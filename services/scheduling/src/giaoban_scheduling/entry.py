@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Owns the use cases around coming in: admission, who waits, who was there."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from giaoban_kit.clock import Clock
 from giaoban_kit.errors import GiaobanError
@@ -45,6 +46,10 @@ from giaoban_scheduling.errors import (
 from giaoban_scheduling.metrics import ADMISSIONS
 from giaoban_scheduling.ports import Caller, Directory, Grants, Records, Transactions
 
+CHECK_HOLDS = timedelta(seconds=5)
+"""For how long what identity said of a caller is used once more: from the ticket to the join, not longer."""
+MAX_CHECKED = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -78,6 +83,7 @@ class Entry:
         self._new_id = new_id
         self._participant_limit = participant_limit
         self._access = Access(begin, directory)
+        self._checked: OrderedDict[Caller, tuple[datetime, Party]] = OrderedDict()
 
     async def request(self, caller: Caller, meeting_id: str) -> Answer:
         """The caller's admission. Those who wait get the meeting without description and appointments.
@@ -85,7 +91,7 @@ class Entry:
         Errors: MEETING_NOT_FOUND, MEETING_NOT_OPEN, MEETING_ENDED, MEETING_CANCELLED, ADMISSION_REFUSED,
         PARTICIPANT_LIMIT_REACHED, WAITING_LIMIT_REACHED.
         """
-        party = await self._party(caller)
+        party = self._just_checked(caller) or await self._party(caller)
         async with self._begin() as records:
             meeting = await _found(
                 records, caller.organisation_id, meeting_id, lock=True, appointed=_standing_for(party)
@@ -118,6 +124,9 @@ class Entry:
             role = meeting.role_of(party.ref, party.unit_id)
             facts = await self._facts(records, caller, meeting, role, previous)
         self._raise_unless_let_in(decide_admission(facts), meeting)
+        self._checked[caller] = self._clock.now(), party
+        if len(self._checked) > MAX_CHECKED:
+            self._checked.popitem(last=False)
 
     async def waiting(
         self, caller: Caller, meeting_id: str, state: AdmissionState | None
@@ -194,6 +203,11 @@ class Entry:
             meeting = await _found(records, organisation_id, stay.meeting_id, lock=True, appointed=())
             known = await records.presences.get(meeting.id, stay.id) or stay
             await records.presences.put(known.left(at))
+
+    def _just_checked(self, caller: Caller) -> Party | None:
+        """What identity has said of the caller for the ticket with which it now comes in, a moment later."""
+        at, party = self._checked.pop(caller, (None, None))
+        return party if at is not None and self._clock.now() - at <= CHECK_HOLDS else None
 
     async def _party(self, caller: Caller) -> Party:
         party = (await self._directory.parties([caller.ref])).get(caller.ref)

@@ -198,7 +198,11 @@ def _meeting_values(meeting: Meeting) -> dict[str, Any]:
     }
 
 
-def _meeting(row: MeetingRow, appointments: Sequence[Appointment]) -> Meeting:
+def _appointment(row: Any) -> Appointment:
+    return Appointment(row.id, to_party(row), Role(row.role))
+
+
+def _meeting(row: Any, appointments: Sequence[Appointment]) -> Meeting:
     return Meeting(
         id=row.id,
         organisation_id=row.organisation_id,
@@ -223,6 +227,22 @@ def _meeting(row: MeetingRow, appointments: Sequence[Appointment]) -> Meeting:
     )
 
 
+# What is asked whenever somebody comes in is built once: building costs more than asking.
+_MEETING, _APPOINTMENT = metadata.tables["meeting"], metadata.tables["appointment"]
+_FIND = sa.select(_MEETING).where(
+    _MEETING.c.id == sa.bindparam("meeting_id"), _MEETING.c.organisation_id == sa.bindparam("organisation_id")
+)
+_FIND_AND_LOCK = _FIND.with_for_update()
+_APPOINTMENTS_OF = (
+    sa.select(_APPOINTMENT)
+    .where(
+        _APPOINTMENT.c.meeting_id == sa.bindparam("meeting_id"),
+        _APPOINTMENT.c.party_id == sa.any_(sa.bindparam("party_ids", type_=postgresql.ARRAY(sa.Text))),
+    )
+    .order_by(_APPOINTMENT.c.position)
+)
+
+
 class SqlMeetings:
     """The `Meetings` port in PostgreSQL."""
 
@@ -237,18 +257,13 @@ class SqlMeetings:
         lock: bool = False,
         appointed: Collection[PartyRef] | None = None,
     ) -> Meeting | None:
-        query = select(MeetingRow).where(
-            col(MeetingRow.id) == meeting_id, col(MeetingRow.organisation_id) == organisation_id
-        )
-        if lock:
-            query = query.with_for_update()
-        row = (await self._session.exec(query)).one_or_none()
+        key = {"meeting_id": meeting_id, "organisation_id": organisation_id}
+        row = (await self._execute(_FIND_AND_LOCK if lock else _FIND, key)).one_or_none()
         if row is None:
             return None
-        if appointed is not None and not appointed:
-            return _meeting(row, ())
-        only = None if appointed is None else sa.or_(*(_of_ref(each) for each in appointed))
-        return _meeting(row, (await self._appointments([row.id], only)).get(row.id, []))
+        if appointed is None:
+            return _meeting(row, (await self._appointments([row.id])).get(row.id, []))
+        return _meeting(row, await self._appointments_of(row.id, appointed) if appointed else ())
 
     async def add(self, meeting: Meeting) -> None:
         self._session.add(MeetingRow(**_meeting_values(meeting)))
@@ -358,8 +373,13 @@ class SqlMeetings:
         query = sa.select(table).where(table.c.meeting_id.in_(meeting_ids)).order_by(table.c.position)
         found: dict[str, list[Appointment]] = {}
         for row in await self._execute(query if only is None else query.where(only)):
-            found.setdefault(row.meeting_id, []).append(Appointment(row.id, to_party(row), Role(row.role)))
+            found.setdefault(row.meeting_id, []).append(_appointment(row))
         return found
+
+    async def _appointments_of(self, meeting_id: str, refs: Collection[PartyRef]) -> list[Appointment]:
+        values = {"meeting_id": meeting_id, "party_ids": [each.id for each in refs]}
+        found = [_appointment(row) for row in await self._execute(_APPOINTMENTS_OF, values)]
+        return [each for each in found if each.party.ref in refs]
 
     async def _execute(self, statement: Any, values: Any = None) -> Any:
         return await (await self._session.connection()).execute(statement, values)
@@ -367,12 +387,9 @@ class SqlMeetings:
 
 def _of_party(query: MeetingQuery) -> sa.ColumnElement[bool]:
     """Appointments of the asking party and of its unit."""
-    own = _of_ref(query.party)
+    row = AppointmentRow
+    own = sa.and_(col(row.party_kind) == query.party.kind.value, col(row.party_id) == query.party.id)
     if query.unit_id is None:
         return own
-    return sa.or_(own, _of_ref(PartyRef(PartyKind.UNIT, query.unit_id)))
-
-
-def _of_ref(ref: PartyRef) -> sa.ColumnElement[bool]:
-    row = AppointmentRow
-    return sa.and_(col(row.party_kind) == ref.kind.value, col(row.party_id) == ref.id)
+    unit = sa.and_(col(row.party_kind) == PartyKind.UNIT.value, col(row.party_id) == query.unit_id)
+    return sa.or_(own, unit)

@@ -22,11 +22,38 @@ from giaoban_scheduling.store import (
     KeyRow,
     PresenceRow,
     SqlMeetings,
+    metadata,
     party_values,
     to_party,
 )
 
 CONSUMER = "scheduling-attendance"
+
+
+# What is asked whenever somebody comes in is built once: building costs more than asking.
+_ADMISSION, _PRESENCE = metadata.tables["admission"], metadata.tables["presence"]
+_PARTY = ("party_kind", "party_id", "name", "office", "unit_id", "unit_name")
+_OF_MEETING = _ADMISSION.c.meeting_id == sa.bindparam("meeting_id")
+_ADMISSION_OF = sa.select(_ADMISSION).where(
+    _OF_MEETING,
+    _ADMISSION.c.party_kind == sa.bindparam("party_kind"),
+    _ADMISSION.c.party_id == sa.bindparam("party_id"),
+)
+_COUNTS = sa.select(_ADMISSION.c.state, sa.func.count()).where(_OF_MEETING).group_by(_ADMISSION.c.state)
+
+
+def _put(table: sa.Table) -> sa.Insert:
+    """Adds a row or replaces it."""
+    insert = postgresql.insert(table)
+    changed = {each.name: insert.excluded[each.name] for each in table.columns if not each.primary_key}
+    return insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changed)
+
+
+_PUT_ADMISSION, _PUT_PRESENCE = _put(_ADMISSION), _put(_PRESENCE)
+
+
+async def _execute(session: AsyncSession, statement: Any, values: Mapping[str, Any]) -> Any:
+    return await (await session.connection()).execute(statement, values)
 
 
 class SqlAdmissions:
@@ -41,11 +68,9 @@ class SqlAdmissions:
         )
 
     async def of(self, meeting_id: str, ref: PartyRef) -> Admission | None:
-        return await self._one(
-            col(AdmissionRow.meeting_id) == meeting_id,
-            col(AdmissionRow.party_kind) == ref.kind.value,
-            col(AdmissionRow.party_id) == ref.id,
-        )
+        key = {"meeting_id": meeting_id, "party_kind": ref.kind.value, "party_id": ref.id}
+        row = (await _execute(self._session, _ADMISSION_OF, key)).one_or_none()
+        return _admission(row) if row else None
 
     async def put(self, admission: Admission) -> None:
         values = {
@@ -59,15 +84,11 @@ class SqlAdmissions:
             "decided_by": admission.decided_by,
             **party_values(admission.party),
         }
-        await _put(self._session, AdmissionRow, values, "id")
+        await _execute(self._session, _PUT_ADMISSION, values)
 
     async def counts(self, meeting_id: str) -> Mapping[AdmissionState, int]:
-        query = (
-            select(AdmissionRow.state, sa.func.count())
-            .where(col(AdmissionRow.meeting_id) == meeting_id)
-            .group_by(AdmissionRow.state)
-        )
-        return {AdmissionState(state): count for state, count in await self._session.exec(query)}
+        found = await _execute(self._session, _COUNTS, {"meeting_id": meeting_id})
+        return {AdmissionState(state): count for state, count in found}
 
     async def all(self, meeting_id: str, state: AdmissionState | None) -> Sequence[Admission]:
         query = select(AdmissionRow).where(col(AdmissionRow.meeting_id) == meeting_id)
@@ -81,17 +102,7 @@ class SqlAdmissions:
         return _admission(row) if row else None
 
 
-async def _put(
-    session: AsyncSession, row: type[AdmissionRow | PresenceRow], values: Mapping[str, Any], *key: str
-) -> None:
-    """Adds or replaces a row in one statement: this is asked whenever somebody comes in."""
-    insert = postgresql.insert(row).values(**values)
-    changed = {name: insert.excluded[name] for name in values if name not in key}
-    connection = await session.connection()
-    await connection.execute(insert.on_conflict_do_update(index_elements=key, set_=changed))
-
-
-def _admission(row: AdmissionRow) -> Admission:
+def _admission(row: Any) -> Admission:
     return Admission(
         row.id,
         row.meeting_id,
@@ -123,9 +134,9 @@ class SqlPresences:
             "role": presence.role.value if presence.role else None,
             "joined_at": presence.joined_at,
             "left_at": presence.left_at,
-            **(party_values(presence.party) if presence.party else {}),
+            **(party_values(presence.party) if presence.party else dict.fromkeys(_PARTY)),
         }
-        await _put(self._session, PresenceRow, values, "meeting_id", "id")
+        await _execute(self._session, _PUT_PRESENCE, values)
 
     async def all(self, meeting_id: str) -> Sequence[Presence]:
         query = select(PresenceRow).where(col(PresenceRow.meeting_id) == meeting_id)

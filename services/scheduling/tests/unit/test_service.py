@@ -25,7 +25,7 @@ from giaoban_scheduling.domain import (
     Status,
     Wish,
 )
-from giaoban_scheduling.entry import Entry
+from giaoban_scheduling.entry import CHECK_HOLDS, Entry
 from giaoban_scheduling.ports import Caller
 from giaoban_scheduling.service import Scheduling
 from giaoban_scheduling.testing import MemoryDirectory, MemoryTransactions, PlainGrants
@@ -269,6 +269,20 @@ async def test_the_waiting_are_limited(house: House) -> None:
     await house.entry.request(house.by(crowd[0]), meeting.id)
     await refused("WAITING_LIMIT_REACHED", house.entry.request(house.by(crowd[100]), meeting.id))
     assert house.told().count("admission_requested") == 100
+
+
+async def test_who_has_just_been_checked_comes_in_without_another_question(house: House) -> None:
+    """Identity is asked once for a ticket and its join; later, or for another join, it is asked again."""
+    meeting, chair = await house.call(), house.by(house.chair)
+    known = dict(house.directory.known)
+    for pause, comes_in in ((CHECK_HOLDS, True), (CHECK_HOLDS + HOUR / 3600, False)):
+        house.directory.known = dict(known)
+        await house.entry.check(chair, meeting.id)
+        house.directory.known.pop(house.chair.ref)  # deactivated
+        house.clock.advance(pause)
+        if comes_in:
+            await house.entry.request(chair, meeting.id)
+        await refused("MEETING_NOT_FOUND", house.entry.request(chair, meeting.id))
 
 
 async def test_a_check_decides_as_the_request_does_and_leaves_no_trace(house: House) -> None:
