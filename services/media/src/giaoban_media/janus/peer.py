@@ -75,6 +75,13 @@ class JanusPeer:
         await self._journal(ticket)
         self._ticket = ticket
 
+    def assume(self, **changes: object) -> None:
+        """Believes a change of the ticket that is journalled with the next `note`, before the participant hears of it.
+
+        Whoever takes over before that makes a handle anew; the one lost goes with its session.
+        """
+        self._ticket = replace(self._ticket, **changes)  # type: ignore[arg-type]
+
     async def events(self) -> AsyncIterator[PeerEvent]:
         """What the node tells of this peer, until it is closed."""
         while (event := await self._events.get()) is not None:
@@ -87,12 +94,11 @@ class JanusPeer:
     # Life
 
     async def create(self) -> None:
-        """Makes the session with the id that was journalled, and the publishing handle."""
+        """Makes the session with the id that was journalled; who only watches needs no publishing handle."""
         session = self._ticket.session
         self._node.register(session, self)
         try:
             await self._node.request({"janus": "create", "id": session})
-            await self.note(publisher=await self._node.attach(session, self._opaque("pub")))
         except JanusError as error:
             raise MediaLost("the media node refused a session", node=self._ticket.node_id) from error
 
@@ -161,7 +167,7 @@ class JanusPeer:
                 body |= {"ptype": "publisher", "room": self._room(), "id": self._ticket.participant_id}
                 self._building = True  # meanwhile the end of the connection before is no news
                 try:
-                    if self._mids:
+                    if self._mids or not self._ticket.publisher:
                         await self._renew_publisher()
                     answer = await self._enter({"request": "joinandconfigure", **body}, jsep)
                 finally:
@@ -267,13 +273,14 @@ class JanusPeer:
             return
 
     async def _renew_publisher(self) -> None:
-        session = self._ticket.session
+        session, former = self._ticket.session, self._ticket.publisher
+        if former:
+            try:
+                await self._node.request({"janus": "detach"}, session=session, handle=former)
+            except JanusError:
+                _log.debug("publisher_handle_already_gone", node=self._ticket.node_id)
         try:
-            await self._node.request({"janus": "detach"}, session=session, handle=self._ticket.publisher)
-        except JanusError:
-            _log.debug("publisher_handle_already_gone", node=self._ticket.node_id)
-        try:
-            await self.note(publisher=await self._node.attach(session, self._opaque("pub")))
+            self.assume(publisher=await self._node.attach(session, self._opaque("pub")))
         except JanusError as error:
             raise MediaLost("the media session is gone", node=self._ticket.node_id) from error
         self._mids = ()

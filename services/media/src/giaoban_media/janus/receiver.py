@@ -44,7 +44,7 @@ class Receiver:
         self._restart = False
         self._wake = asyncio.Event()
         self._answered = asyncio.Event()
-        self._hung_up = self._dropping = self._up = False
+        self._hung_up = self._dropping = self._up = self._doubtful = False
         self._layered: dict[str, Picture] = {}
         self._blind: set[str] = set()
         """Mids with layers that the node has not begun to send, or not in the layer that was asked for."""
@@ -145,7 +145,7 @@ class Receiver:
         current = dict(ticket.feeds)
         extra = [mid for mid, feed in current.items() if feed not in self._wanted]
         missing = [feed for feed in self._wanted if feed not in current.values()]
-        if missing:
+        if missing and self._doubtful:
             missing = await self._available(missing)
         if extra or missing:
             await self._change(extra, missing)
@@ -162,7 +162,8 @@ class Receiver:
         self._wake.set()
 
     async def _available(self, feeds: list[Feed]) -> list[Feed]:
-        # A subscription fails whole when one feed is not up (yet): ask first, try the others again soon.
+        # A subscription fails whole when one feed is not up (yet): who was refused asks first, and tries the others
+        # again soon.
         room = self._peer.ticket.room
         node = self._peer.node
         data = await node.control(
@@ -183,7 +184,7 @@ class Receiver:
                 return
             ticket = self._peer.ticket
             opaque = f"{self._peer.node.room_name(ticket.room)}/{ticket.participant_id}/sub"
-            await self._peer.note(receiver=await self._peer.node.attach(ticket.session, opaque), feeds=())
+            self._peer.assume(receiver=await self._peer.node.attach(ticket.session, opaque), feeds=())
             body: Message = {
                 "request": "join",
                 "ptype": "subscriber",
@@ -205,8 +206,10 @@ class Receiver:
                 raise
             if fresh:
                 await self._drop_connection()
-            asyncio.get_running_loop().call_later(RETRY_DELAY, self._wake.set)
+            asyncio.get_running_loop().call_later(RETRY_DELAY if self._doubtful else 0, self._wake.set)
+            self._doubtful = True
             return
+        self._doubtful = False
         for mid in extra:
             self._forget_picture(mid)
         kept = {mid: feed for mid, feed in self._peer.ticket.feeds if mid not in extra}
