@@ -3,59 +3,26 @@
 
 import asyncio
 import itertools
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-import websockets
 from giaoban_dev.infra.janus import JanusNode
 from giaoban_dev.testing import CLIENT_ADDRESS
 from giaoban_loadtests.clips import Clip, clips_for
 from giaoban_loadtests.endpoint import ConnectionFailedError, PeerConnection
 from giaoban_loadtests.publish import Pacer
+from giaoban_loadtests.systems.janus import JanusAccess, JanusLink
 
 _numbers = itertools.count()
 
 
 class Janus:
-    """Janus' WebSocket API by hand, with one session; offers that come as events go to `on_offer`."""
+    """What these tests ask of a node, over the client of the load tests."""
 
-    def __init__(self, socket: websockets.ClientConnection, node: JanusNode) -> None:
-        self._socket, self._node, self.session = socket, node, 0
-        self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
-        self._reader = asyncio.create_task(self._read())
-
-    async def ask(self, **message: Any) -> dict[str, Any]:
-        transaction = f"t{next(_numbers)}"
-        answer = self._waiting[transaction] = asyncio.get_running_loop().create_future()
-        if self.session:
-            message["session_id"] = self.session
-        message |= {"transaction": transaction, "apisecret": self._node.api_secret}
-        await self._socket.send(json.dumps(message))
-        answered: dict[str, Any] = await asyncio.wait_for(answer, 10)
-        assert answered["janus"] != "error", answered
-        return answered
-
-    async def _read(self) -> None:
-        async for text in self._socket:
-            message = json.loads(text)
-            if message["janus"] == "ack":
-                continue
-            waiting = self._waiting.pop(message.get("transaction", ""), None)
-            if waiting is not None:
-                waiting.set_result(message)
-
-    async def attach(self) -> int:
-        made = await self.ask(janus="attach", plugin="janus.plugin.videoroom")
-        return int(made["data"]["id"])
-
-    async def send(self, handle: int, jsep: dict[str, str] | None = None, **body: Any) -> dict[str, Any]:
-        extra = {"jsep": jsep} if jsep else {}
-        answered = await self.ask(janus="message", handle_id=handle, body=body, **extra)
-        assert "error" not in answered["plugindata"]["data"], answered
-        return answered
+    def __init__(self, link: JanusLink) -> None:
+        self.attach, self.send = link.attach, link.send
 
     async def publish(self, room: str, who: str, clip: Clip, pacer: Pacer) -> PeerConnection:
         handle = await self.attach()
@@ -89,17 +56,11 @@ class Janus:
 @asynccontextmanager
 async def janus_room(node: JanusNode) -> AsyncIterator[tuple[Janus, str]]:
     room = f"room{next(_numbers)}"
-    async with websockets.connect(
-        node.url, subprotocols=[websockets.Subprotocol("janus-protocol")], proxy=None
-    ) as socket:
-        janus = Janus(socket, node)
-        janus.session = (await janus.ask(janus="create"))["data"]["id"]
+    async with JanusLink.opened(JanusAccess(node.url, node.api_secret, node.admin_key)) as link:
+        janus = Janus(link)
         keys: dict[str, Any] = {"admin_key": node.admin_key, "audiolevel_event": True, "publishers": 10}
         await janus.send(await janus.attach(), request="create", room=room, **keys)
-        try:
-            yield janus, room
-        finally:
-            await janus.ask(janus="destroy")
+        yield janus, room
 
 
 async def until(true: Callable[[], bool], seconds: float = 8.0) -> None:

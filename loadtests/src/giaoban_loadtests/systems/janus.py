@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import websockets
 
@@ -29,7 +29,7 @@ class JanusAccess:
     admin_key: str = field(repr=False)
 
 
-class _Link:
+class JanusLink:
     """One WebSocket with one session; requests are answered in any order."""
 
     def __init__(self, socket: websockets.ClientConnection, access: JanusAccess) -> None:
@@ -39,19 +39,30 @@ class _Link:
         self._waiting: dict[str, asyncio.Future[dict[str, Any]]] = {}
         self._tasks = [asyncio.create_task(self._read()), asyncio.create_task(self._keep_alive())]
 
-    async def begin(self) -> None:
-        self._session = int((await self._ask(janus="create"))["data"]["id"])
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, access: JanusAccess) -> AsyncIterator[Self]:
+        """A link to a node, with its session; ends both afterwards."""
+        async with websockets.connect(access.url, subprotocols=[_PROTOCOL], proxy=None) as socket:
+            link = cls(socket, access)
+            link._session = int((await link._ask(janus="create"))["data"]["id"])
+            try:
+                yield link
+            finally:
+                await link._end()
 
-    async def end(self) -> None:
+    async def _end(self) -> None:
         await self._ask(janus="destroy")
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def attach(self) -> int:
+        """A new handle of the VideoRoom."""
         return int((await self._ask(janus="attach", plugin="janus.plugin.videoroom"))["data"]["id"])
 
     async def send(self, handle: int, jsep: dict[str, str] | None = None, **body: Any) -> dict[str, Any]:
+        """Send a request to the VideoRoom; return the whole answer. Raises SystemFailedError."""
         answer = await self._ask(
             janus="message", handle_id=handle, body=body, **({"jsep": jsep} if jsep else {})
         )
@@ -173,7 +184,7 @@ class JanusAttendee:
 class JanusMeeting:
     """A room; media flows as arranged, in the lowest layer, as Giaoban does it."""
 
-    def __init__(self, link: _Link, room: str, media: Media) -> None:
+    def __init__(self, link: JanusLink, room: str, media: Media) -> None:
         self.link, self.room = link, room
         self.attendees: list[JanusAttendee] = []
         self._media = media
@@ -218,9 +229,7 @@ class Janus:
     @asynccontextmanager
     async def meeting(self, size: int, media: Media) -> AsyncIterator[JanusMeeting]:
         """Open a room; destroys it afterwards."""
-        async with websockets.connect(self._access.url, subprotocols=[_PROTOCOL], proxy=None) as socket:
-            link = _Link(socket, self._access)
-            await link.begin()
+        async with JanusLink.opened(self._access) as link:
             room, handle = f"loadtest-{next(self._rooms)}", await link.attach()
             await link.send(
                 handle, request="create", room=room, admin_key=self._access.admin_key, publishers=size
@@ -232,4 +241,3 @@ class Janus:
                 for attendee in meeting.attendees:
                     await attendee.leave()
                 await link.send(handle, request="destroy", room=room)
-                await link.end()
