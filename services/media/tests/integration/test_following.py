@@ -91,3 +91,26 @@ async def test_nobody_is_missing_because_nats_was(server: NatsServer, own_js: Je
     await live.remove_participant(people[0])
     await until(lambda: set(live.conference.participants) == {people[1]})
     running.cancel()
+
+
+async def test_each_change_is_told_once_whoever_made_it(own_js: JetStreamContext) -> None:
+    """A write, and a departure, are told to who made them and to who watches: once, though the watch says it again."""
+    bucket, meeting_id = await ensure_bucket(own_js, "test-told"), new_id()
+    told: list[set[str]] = []
+    watched: list[set[str]] = []
+    writer = LiveMeeting(bucket, meeting_id, lambda: told.append(set(writer.conference.participants)))
+    watcher = LiveMeeting(bucket, meeting_id, lambda: watched.append(set(watcher.conference.participants)))
+    running = [asyncio.create_task(each.run()) for each in (writer, watcher)]
+    await writer.synced.wait()
+    await watcher.synced.wait()
+    first, second = new_id(), new_id()
+    for person in (first, second):
+        entered = Participant(person, PARTY, Role.DELEGATE, SystemClock().now(), new_id())
+        await writer.apply(partial(_enter, entered))
+    await writer.remove_participant(first)
+    expected = [set(), {first}, {first, second}, {second}]
+    await until(lambda: watched == expected)
+    await asyncio.sleep(0.1)
+    assert told == watched == expected
+    for each in running:
+        each.cancel()

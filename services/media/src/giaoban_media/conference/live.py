@@ -96,19 +96,16 @@ class LiveMeeting:
     async def run(self) -> None:
         """Follows the bucket until cancelled."""
         async for change in self._bucket.watch(f"{self._meeting_id}.>"):
-            before = self.conference
             if change is SYNCED:
                 self._known, self._anew = self._anew or self._known, None
                 self.synced.set()
+                self._on_change()
             elif change is RESTARTED:
                 self._anew = _Known()
             elif isinstance(change, Entry):
                 self._learn(change.key, change.value, change.revision)
             elif isinstance(change, Deleted):
                 self._forget(change.key, change.revision)
-            # Our own writes come back, and what is said in the chat changes nothing for anybody's media.
-            if change is SYNCED or (self.synced.is_set() and self.conference is not before):
-                self._on_change()
 
     async def apply(self, decide: Callable[[Conference], Change]) -> Change:
         """Writes what `decide` says of the newest state; decides again whenever a race is lost.
@@ -190,7 +187,6 @@ class LiveMeeting:
             await self._refresh(entry_key)
             raise
         self._learn(entry_key, data, revision)
-        self._on_change()
 
     async def _refresh(self, entry_key: str) -> None:
         entry = await self._bucket.get(entry_key)
@@ -209,12 +205,21 @@ class LiveMeeting:
             await self._bucket.delete(codec.key(self._meeting_id, codec.CHAT, chat.pop(0)))
 
     def _learn(self, entry_key: str, data: bytes, revision: int) -> None:
+        before = self.conference
         for known in self._states():
             known.learn(entry_key, data, revision)
+        self._tell_since(before)
 
     def _forget(self, entry_key: str, revision: int) -> None:
+        before = self.conference
         for known in self._states():
             known.forget(entry_key, revision)
+        self._tell_since(before)
+
+    def _tell_since(self, before: Conference) -> None:
+        # Our own writes come twice, from here and from the watch; what is said in the chat changes no conference.
+        if self.synced.is_set() and self.conference is not before:
+            self._on_change()
 
     def _states(self) -> tuple[_Known, ...]:
         return (self._known,) if self._anew is None else (self._known, self._anew)
