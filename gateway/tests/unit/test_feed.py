@@ -92,6 +92,39 @@ async def test_a_new_member_gets_everything_and_then_changes(feed: Feed) -> None
     assert (delta["type"], delta["revision"]) == ("delta", changed)
 
 
+async def test_an_act_after_a_quiet_while_is_told_soon_and_many_are_told_together(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one act writes is told at once as one delta; what follows close behind waits until it is due."""
+    monkeypatch.setattr(hub, "COALESCE_SECONDS", 0.5)
+    one = someone(feed)
+    await waiting(one)
+    await feed.person()
+    last = await feed.person(TWO)
+    await asyncio.sleep(hub.SETTLE_SECONDS * 3)
+    assert [each["revision"] for each in await waiting(one)] == [last]
+    for muted in (True, False, True):
+        last = await feed.person(muted=muted)
+        await asyncio.sleep(hub.SETTLE_SECONDS * 3)
+    assert not await waiting(one)
+    await asyncio.sleep(0.5)
+    assert [each["revision"] for each in await waiting(one)] == [last]
+
+
+async def test_what_changes_without_pause_is_told_in_time(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No change lets an earlier one wait longer than a delta may be old."""
+    monkeypatch.setattr(hub, "COALESCE_SECONDS", 0.05)
+    monkeypatch.setattr(hub, "SETTLE_SECONDS", 10)
+    one = someone(feed)
+    await waiting(one)
+    for muted in (True, False) * 5:
+        await feed.person(muted=muted)
+        await asyncio.sleep(0.01)
+    assert await waiting(one)
+
+
 async def test_a_snapshot_and_its_revision_are_one(feed: Feed) -> None:
     """What has changed but was not told yet is in the snapshot and not told again."""
     await feed.put("chat." + "C" * 26, media_pb2.ChatMessage(id="C" * 26, text="x"))

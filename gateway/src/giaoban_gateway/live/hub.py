@@ -25,6 +25,11 @@ from giaoban_gateway.live.outgoing import Delta, Outgoing, Participant, Stage, W
 from giaoban_gateway.live.state import LiveState
 
 COALESCE_SECONDS = 0.05
+"""Between two deltas of a meeting at least, and from a change until it is told at most."""
+
+SETTLE_SECONDS = 0.01
+"""From the last change until it is told, when it was quiet before: what one act writes comes within this time."""
+
 KEPT_DELTAS = 256
 RETRY_SECONDS = 1.0
 
@@ -63,6 +68,7 @@ class RoomFeed:
         self._dirty: set[tuple[str, str]] = set()
         self._recent: deque[_Delta] = deque(maxlen=KEPT_DELTAS)
         self._flush: asyncio.TimerHandle | None = None
+        self._flush_by = self._flushed = 0.0
         self._waiting: dict[str, WaitingParty] = {}
         self._decided: set[str] = set()
         self.members: set[Member] = set()
@@ -177,11 +183,19 @@ class RoomFeed:
                 log.error("live_entry_unreadable", key=change.key)  # noqa: TRY400 - the content tells nothing
             self._revision = change.revision
             self._dirty.add((kind, entry_id))
-            if self.synced.is_set() and self._flush is None:
-                loop = asyncio.get_running_loop()
-                self._flush = loop.call_later(COALESCE_SECONDS, self._flush_now)
+            if self.synced.is_set():
+                self._flush_soon()
         async with self._changed:
             self._changed.notify_all()
+
+    def _flush_soon(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        if self._flush is None:
+            self._flush_by = now + COALESCE_SECONDS
+        self._cancel_flush()
+        settled = max(now + SETTLE_SECONDS, self._flushed + COALESCE_SECONDS)
+        self._flush = loop.call_at(min(settled, self._flush_by), self._flush_now)
 
     def _cancel_flush(self) -> None:
         if self._flush is not None:
@@ -197,6 +211,7 @@ class RoomFeed:
             return
         sent = _Delta(since, self._revision, encode(delta), encode(press) if press else None)
         self._recent.append(sent)
+        self._flushed = asyncio.get_running_loop().time()
         for member in self.members:
             member.tell(sent.press_text if member.press else sent.text, self.snapshot)
 
