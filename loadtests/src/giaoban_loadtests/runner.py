@@ -56,9 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wanted = [options.scenario] if options.scenario else list(HEADLINE)
         found = {name: scenarios.find(name) for name in wanted}
         parameters = {name: _parameters(scenario, options.set) for name, scenario in found.items()}
+        parts = {name: _parts(scenario, options.set) for name, scenario in found.items()}
         if options.target:
             _confirm(options.target, options.accounts)
-        results = uvloop.run(_run(options, found, parameters, command))
+        results = uvloop.run(_run(options, found, parameters, parts, command))
     except (UsageError, AccountsFileError, SystemFailedError, ClipError, UnknownScenarioError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 2
@@ -77,6 +78,7 @@ async def _run(
     options: argparse.Namespace,
     found: Mapping[str, Scenario],
     parameters: Mapping[str, Mapping[str, int]],
+    parts: Mapping[str, Sequence[str]],
     command: str,
 ) -> list[Result]:
     results, running = [], asyncio.current_task()
@@ -88,7 +90,7 @@ async def _run(
             result = await _try(
                 name,
                 scenario,
-                Context(system, _local_ip(options), parameters[name], stack, _sayer()),
+                Context(system, _local_ip(options), parameters[name], stack, _sayer(), parts[name]),
                 command,
             )
             print(f"[{name}] written to {result.write(options.results)}", flush=True)
@@ -99,6 +101,7 @@ async def _run(
 async def _try(name: str, scenario: Scenario, context: Context, command: str) -> Result:
     print(f"\n[{name}] {scenario.HYPOTHESIS}\n{_indented(scenario.__doc__)}", flush=True)
     pinned = len(os.sched_getaffinity(0)) == 1
+    parameters = {**context.parameters, **({"parts": ",".join(context.parts)} if context.parts else {})}
     environment = {
         **machine.description(),
         "load_before": os.getloadavg()[0],
@@ -112,14 +115,12 @@ async def _try(name: str, scenario: Scenario, context: Context, command: str) ->
         # What could not be measured is written down like what could.
         why = str(error) or f"it did not end within its {scenario.SECONDS} s"
         print(f"[{name}] {why}", flush=True)
-        return Result(
-            name, scenario.HYPOTHESIS, [], context.parameters, environment, command, _commit(), refused=why
-        )
+        return Result(name, scenario.HYPOTHESIS, [], parameters, environment, command, _commit(), refused=why)
     return Result(
         name,
         scenario.HYPOTHESIS,
         outcome.figures,
-        dict(context.parameters),
+        parameters,
         {**environment, "watched": outcome.watched},
         command,
         _commit(),
@@ -170,12 +171,26 @@ def _parameters(scenario: Scenario, given: Sequence[str]) -> dict[str, int]:
     parameters = dict(scenario.PARAMETERS)
     for each in given:
         name, _, value = each.partition("=")
+        if name == "parts" and scenarios.parts_of(scenario):
+            continue
         if name not in parameters:
             raise UsageError(f"--set {each}: the scenario knows {', '.join(sorted(parameters))}")
         if not value.isascii() or not value.isdecimal() or not 0 <= int(value) <= MAX_PARAMETER:
             raise UsageError(f"--set {each}: give a whole number from 0 to {MAX_PARAMETER}")
         parameters[name] = int(value)
     return parameters
+
+
+def _parts(scenario: Scenario, given: Sequence[str]) -> tuple[str, ...]:
+    known = scenarios.parts_of(scenario)
+    for each in given:
+        name, _, value = each.partition("=")
+        if name == "parts":
+            chosen = tuple(dict.fromkeys(value.split(",")))
+            if not set(chosen) <= set(known):
+                raise UsageError(f"--set {each}: give some of {', '.join(known)}, with commas between them")
+            return chosen
+    return known
 
 
 def _local_ip(options: argparse.Namespace) -> str:
@@ -205,7 +220,9 @@ def _list() -> None:
     for name in scenarios.names():
         scenario = scenarios.find(name)
         print(f"{name}: {scenario.HYPOTHESIS}\n{_indented(scenario.__doc__)}")
-        print(f"  parameters: {', '.join(f'{key}={value}' for key, value in scenario.PARAMETERS.items())}\n")
+        print(f"  parameters: {', '.join(f'{key}={value}' for key, value in scenario.PARAMETERS.items())}")
+        parts = scenarios.parts_of(scenario)
+        print(f"  parts={','.join(parts)}\n" if parts else "")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -216,7 +233,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("scenario", nargs="?", help="one scenario; without it the headline ones")
     parser.add_argument("--list", action="store_true", help="print the scenarios and their parameters")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="NAME=NUMBER", help="change a parameter"
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="change a parameter; parts=a,b selects parts",
     )
     parser.add_argument(
         "--system", choices=SYSTEMS, default="giaoban", help="which system of the private stack"

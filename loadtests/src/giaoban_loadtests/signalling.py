@@ -27,6 +27,9 @@ REPLY_TIMEOUT = 10.0
 MEDIA_GRACE = 2.0  # seconds between lost media and a fresh join, in which the server may say `rejoin` first
 FIRST_BACKOFF = 0.1
 MAX_BACKOFF = 5.0
+# As the browser does (web/src/room/peers.ts): what stood sends and receives on until the new connections carry it.
+FORMER_PUBLISHER = 1.0  # seconds after the new one is connected
+FORMER_RECEIVER = 3.0  # seconds after the new one was offered
 STABLE_AFTER = 10.0  # seconds in a meeting after which backing off begins anew
 LEFT = "left"  # what `run` returns after `leave`: the server closes such a connection without a word
 RETRIED_CODES = {"server_stopping", "appointment_changed", "no_media_node", "internal"}
@@ -128,6 +131,7 @@ class Participant:
         self.joined = asyncio.Event()
         self.publisher: PeerConnection | None = None
         self.receiver: PeerConnection | None = None
+        self.former_receiver: PeerConnection | None = None  # still carries sound while the new one comes up
         self.feeds: tuple[Feed, ...] = ()
         self._api, self._meeting_id, self._identity = api, meeting_id, identity
         self._pacer, self._clip = pacer, clip
@@ -145,6 +149,7 @@ class Participant:
         self._publishing: str | None = None  # id of the `publish` whose reply is awaited
         self._replies: dict[str, asyncio.Future[None]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._former_publisher: PeerConnection | None = None
 
     async def run(self) -> str:
         """Stay in the meeting; return the code or reason that ended it for good. Cancelling it leaves the meeting."""
@@ -294,8 +299,7 @@ class Participant:
             await self._on_offer(message)
         elif kind == "rejoin":
             self.counts.rejoins += 1
-            self._drop_media()
-            await self._publish()
+            await self._publish()  # the receiving connection stays until an offer replaces it
         elif kind == "reply":
             self._on_reply(message)
         elif kind == "ended":
@@ -321,11 +325,14 @@ class Participant:
 
     async def _on_offer(self, message: dict[str, Any]) -> None:
         if message.get("new_connection") or self.receiver is None:
-            self._close(self.receiver)
+            self._close(self.former_receiver)
+            former = self.former_receiver = self._keep(self.receiver)
             self.receiver = PeerConnection(
                 local_ip=self._local_ip, decrypt_every=self._decrypt_every, on_delay=self._on_delay
             )
             self._watch(self.receiver)
+            if former is not None:
+                asyncio.get_running_loop().call_later(FORMER_RECEIVER, former.close)
         answer = self.receiver.answer(message["sdp"])
         self.feeds = tuple(Feed(f["mid"], f["participant_id"], f["source"]) for f in message["feeds"])
         await self._send({"type": "answer", "negotiation": message["negotiation"], "sdp": answer})
@@ -353,7 +360,8 @@ class Participant:
     def _new_offer(self) -> dict[str, Any] | None:
         if self._clip is None:
             return None
-        self._close(self.publisher)
+        self._close(self._former_publisher)
+        former = self._former_publisher = self._keep(self.publisher)
         self.publisher = PeerConnection(
             clip=self._clip,
             pacer=self._pacer,
@@ -362,6 +370,11 @@ class Participant:
             stamped=self._stamped,
         )
         self._watch(self.publisher)
+        if former is not None:
+            loop = asyncio.get_running_loop()
+            self.publisher.connected.add_done_callback(
+                lambda _: loop.call_later(FORMER_PUBLISHER, former.close)
+            )
         tracks = self.publisher.published
         streams = [
             {"mid": tracks.audio_mid, "source": "microphone"},
@@ -380,12 +393,20 @@ class Participant:
         return bool(peers) and all(peer.state == "connected" for peer in peers)
 
     def _drop_media(self) -> None:
-        publisher, receiver = self.publisher, self.receiver
-        self.publisher = self.receiver = None
+        dropped = (self.publisher, self.receiver, self._former_publisher, self.former_receiver)
+        self.publisher = self.receiver = self._former_publisher = self.former_receiver = None
         self.feeds = ()
         self._publishing = None
-        self._close(publisher)
-        self._close(receiver)
+        for peer in dropped:
+            self._close(peer)
+
+    @staticmethod
+    def _keep(peer: PeerConnection | None) -> PeerConnection | None:
+        """Return a connection that still carries something; any other is closed."""
+        if peer is None or peer.state == "connected":
+            return peer
+        peer.close()
+        return None
 
     @staticmethod
     def _close(peer: PeerConnection | None) -> None:

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 
+import websockets
 from giaoban.identity.v1 import identity_pb2
 from giaoban.identity.v1.identity_service_pb2 import ImportDirectoryRequest, ImportDirectoryResponse
 from giaoban.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
@@ -39,6 +40,8 @@ CHAIRS = 24
 SITES = 640
 # Defaults of the local stack: a node's API port, and the ports of its media.
 NODE_PORTS = {"janus-a": 17188, "janus-b": 17288}
+NODE_ADMIN_PORTS = {"janus-a": 17189, "janus-b": 17289}
+ADMIN_SECONDS = 5.0
 NODE_MEDIA_PORTS = {"janus-a": range(20000, 22000), "janus-b": range(22000, 24000)}
 IDENTITY_TARGET = "127.0.0.1:17001"
 SERVICES = ("gateway", "identity", "scheduling", "media", "recording", "notifications")
@@ -108,6 +111,25 @@ class LocalStack:
             api_secret=(folder / "janus-api").read_text(encoding="ascii").strip(),
             admin_key=(folder / "janus-room").read_text(encoding="ascii").strip(),
         )
+
+    async def accept_new_sessions(self, name: str, *, accept: bool) -> None:
+        """Tell a media node to take nobody new (or to take people again), as before it is stopped for maintenance."""
+        request = {
+            "janus": "accept_new_sessions",
+            "accept": accept,
+            "transaction": secrets.token_hex(8),
+            "admin_secret": (self.state / "secrets" / "janus-admin").read_text(encoding="ascii").strip(),
+        }
+        async with asyncio.timeout(ADMIN_SECONDS):
+            async with websockets.connect(
+                f"ws://127.0.0.1:{NODE_ADMIN_PORTS[name]}",
+                subprotocols=[websockets.Subprotocol("janus-admin-protocol")],
+                proxy=None,
+            ) as socket:
+                await socket.send(json.dumps(request))
+                answer = json.loads(await socket.recv())
+        if answer.get("janus") != "success":
+            raise SystemFailedError(f"{name} refused accept_new_sessions: {answer}")
 
     @staticmethod
     def node_of(media_port: int) -> str:

@@ -2,7 +2,8 @@
 """Owns what a scenario is: a hypothesis with limits from the table of goals, tried in bounded time and traffic.
 
 A module here is a scenario when it has HYPOTHESIS, PARAMETERS (name → default, all numbers), SECONDS (at most) and
-`run(context)`. Its docstring says what is done and what must hold.
+`run(context)`. Its docstring says what is done and what must hold. One that does something to several parts has PARTS,
+of which `parts=a,b` selects some.
 """
 
 import importlib
@@ -22,13 +23,17 @@ class UnknownScenarioError(ValueError):
 
 @dataclass(frozen=True)
 class Context:
-    """What a scenario works with. `stack` is None when the system runs elsewhere; `say` tells progress."""
+    """What a scenario works with. `stack` is None when the system runs elsewhere; `say` tells progress.
+
+    `parts` are those of the scenario's PARTS that were asked for.
+    """
 
     system: System
     local_ip: str
     parameters: Mapping[str, int]
     stack: LocalStack | None
     say: Callable[[str], None]
+    parts: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,11 @@ class Scenario(Protocol):
 def names() -> list[str]:
     """Return the names of all scenarios."""
     return sorted(each.name for each in pkgutil.iter_modules(__path__))
+
+
+def parts_of(scenario: Scenario) -> tuple[str, ...]:
+    """Return what a scenario can be limited to with `parts=a,b`; nothing for most."""
+    return tuple(getattr(scenario, "PARTS", ()))
 
 
 def find(name: str) -> Scenario:

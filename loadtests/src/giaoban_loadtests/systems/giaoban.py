@@ -3,7 +3,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -146,11 +146,12 @@ class GiaobanMeeting:
         chair: GiaobanAttendee,
         sites: Sequence[SiteIdentity],
         media: Media,
+        post: Callable[[str], Awaitable[dict[str, Any]]],
     ) -> None:
         self.id = meeting_id
         self.chair = chair
         self.attendees: list[GiaobanAttendee] = [chair]
-        self._api, self._media = api, media
+        self._api, self._media, self._post = api, media, post
         self._sites = list(sites)
         self._tiles: list[str] = []
 
@@ -167,6 +168,10 @@ class GiaobanMeeting:
         made = _attendee(self._api, self.id, self.spare_site(), self._media, clip, view)
         self.attendees.append(made)
         return made
+
+    async def record(self) -> str:
+        """Start to record; return the recording's id. Raises SystemFailedError."""
+        return str((await self._post(f"/v1/meetings/{self.id}/recordings"))["id"])
 
     async def arrange(self, speakers: Sequence[Attendee], stage: Attendee, tiles: Sequence[Attendee]) -> None:
         if len(speakers) > MAX_HOLDERS:
@@ -240,7 +245,9 @@ class Giaoban:
             async with GatewayApi(self.base_url) as api:
                 meeting_id = await self._call(chair, sites)
                 leader = _attendee(api, meeting_id, chair.identity, media, None, View())
-                meeting = GiaobanMeeting(api, meeting_id, leader, sites, media)
+                meeting = GiaobanMeeting(
+                    api, meeting_id, leader, sites, media, lambda path: self._post(chair, path, {})
+                )
                 try:
                     await leader.enter()
                     yield meeting

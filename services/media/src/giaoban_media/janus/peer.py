@@ -110,7 +110,9 @@ class JanusPeer:
         data = await self._control({"request": "listparticipants"})
         here = {str(each["id"]): each for each in data.get("participants", [])}
         mine = here.get(self._ticket.participant_id)
-        if mine is None or not mine.get("publisher"):
+        published = mine is not None and mine.get("publisher")
+        # Who only watches has sent nothing before, so nothing of that kind is lost.
+        if self._ticket.publisher and not published:
             self.emit(Unpublished())
         else:
             self.emit(Published())

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Owns what every fault is judged by: how long members hear nothing, who is back, and whether all see the same."""
+
+import asyncio
+from collections.abc import Sequence
+
+from giaoban_loadtests.systems.giaoban import GiaobanAttendee
+
+STEP_SECONDS = 0.02
+
+
+class Silences:
+    """Watches how long each member hears nothing, from the last packet of sound before to the first one after."""
+
+    def __init__(self, listeners: Sequence[GiaobanAttendee]) -> None:
+        self._listeners = list(listeners)
+        now = asyncio.get_running_loop().time()
+        self._heard = {each: (heard(each), now) for each in self._listeners}
+        self._longest = dict.fromkeys(self._listeners, 0.0)
+        self._task = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        while True:
+            self._look()
+            await asyncio.sleep(STEP_SECONDS)
+
+    def _look(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for each in self._listeners:
+            packets, since = heard(each), self._heard[each]
+            self._longest[each] = max(self._longest[each], now - since[1])
+            if packets != since[0]:
+                self._heard[each] = (packets, now)
+
+    async def stop(self) -> list[float]:
+        """Return the longest silence of every member, in seconds; one that lasts counts up to now."""
+        self._look()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        return list(self._longest.values())
+
+
+def heard(member: GiaobanAttendee) -> tuple[int, ...]:
+    """Packets of sound so far, on the receiving connection and on the one before that still stands."""
+    connections = (member.receiver, member.participant.former_receiver)
+    return tuple(
+        sum(stream.packets for stream in each.stats().streams if stream.kind == "audio") if each else 0
+        for each in connections
+    )
+
+
+def is_back(member: GiaobanAttendee) -> bool:
+    """Whether somebody is in the meeting and all its media stands and carries sound."""
+    peers = [peer for peer in (member.publisher, member.receiver) if peer is not None]
+    return (
+        member.participant.joined.is_set()
+        and member.receiver is not None
+        and all(peer.state == "connected" for peer in peers)
+        and heard(member)[0] > 0
+    )
+
+
+async def all_back(members: Sequence[GiaobanAttendee], seconds: float) -> bool:
+    """Wait at most `seconds` until everybody is back; return whether they are."""
+    for _ in range(int(seconds / STEP_SECONDS)):
+        if all(is_back(each) for each in members):
+            return True
+        await asyncio.sleep(STEP_SECONDS)
+    return False
+
+
+async def all_agree(members: Sequence[GiaobanAttendee], seconds: float) -> int:
+    """Wait at most `seconds` until all show the same meeting; return how many show another than most do."""
+    different = 0
+    for _ in range(int(seconds / STEP_SECONDS)):
+        shown = [_shown(each) for each in members]
+        different = len(shown) - max(map(shown.count, shown))
+        if not different:
+            return 0
+        await asyncio.sleep(STEP_SECONDS)
+    return different
+
+
+def _shown(member: GiaobanAttendee) -> tuple[str, ...]:
+    state = member.participant.state
+    participants = [state.participants[each] for each in sorted(state.participants)]
+    return (repr(participants), repr(state.floor), repr(state.stage), repr(state.room))
