@@ -8,7 +8,7 @@ from giaoban.identity.v1 import identity_pb2
 from giaoban.media.v1 import media_pb2
 from giaoban.scheduling.v1 import scheduling_pb2 as roles
 from giaoban_gateway.live import outgoing, state
-from giaoban_gateway.live.state import LiveState, is_audible, showing
+from giaoban_gateway.live.state import LiveState, showing
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import TypeAdapter
 
@@ -37,10 +37,6 @@ def meeting(
     for key, called in holders:
         found.floor.holders.add(participant_id=key, called=called, grant_time=AT)
     return found
-
-
-def heard(live: LiveState) -> set[str]:
-    return {key for key, each in live.participants.items() if is_audible(live, each)}
 
 
 @pytest.mark.parametrize(
@@ -74,14 +70,14 @@ def heard(live: LiveState) -> set[str]:
 )
 def test_who_may_be_heard(live: LiveState, audible: set[str]) -> None:
     """Policy, floor, call and mutes decide together."""
-    assert heard(live) == audible
+    assert state.audible(live) == audible
 
 
 def test_without_a_room_only_the_chair_is_heard() -> None:
     """Before media has opened the room the strict policy holds."""
     live = meeting(OPEN)
     live.room = None
-    assert heard(live) == {CHAIR}
+    assert state.audible(live) == {CHAIR}
 
 
 @pytest.mark.parametrize(
@@ -152,7 +148,7 @@ def test_nouns_are_what_the_protocol_says() -> None:
     live.room.recording_id = "R"
     live.room.recording_start_time.CopyFrom(AT)
     chat = media_pb2.ChatMessage(id="1", participant_id="D", sender_name="An", text="Xin chào", send_time=AT)
-    people = [state.participant_json(live, each) for each in live.participants.values()]
+    people = [state.participant_json(each, audible=True) for each in live.participants.values()]
     for kind, noun in [
         (outgoing.Room, quiet),
         (outgoing.Room, state.room_json(live.room)),

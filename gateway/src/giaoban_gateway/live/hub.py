@@ -61,6 +61,7 @@ class RoomFeed:
         self._meeting_id = meeting_id
         self._state = LiveState()
         self._shown: dict[str, Participant] = {}
+        self._heard: frozenset[str] = frozenset()
         self._stage: Stage = nouns.stage_json(self._state)
         self._press_sees: set[str] = set()
         self._revision = 0
@@ -164,7 +165,7 @@ class RoomFeed:
     async def _take(self, change: object) -> None:
         if change is RESTARTED:
             self._cancel_flush()
-            self._state, self._shown, self._dirty = LiveState(), {}, set()
+            self._state, self._shown, self._heard, self._dirty = LiveState(), {}, frozenset(), set()
             self._revision = self._sent_revision = 0
             self._recent.clear()
             self.synced.clear()
@@ -241,20 +242,14 @@ class RoomFeed:
 
     def _update_people(self, dirty: set[tuple[str, str]]) -> tuple[list[str], list[str]]:
         """Who is shown anew or otherwise, and who is not any more."""
-        present = self._state.present()
-        changed = {entry_id for kind, entry_id in dirty if kind == "participant"}
-        if any(kind in ("room", "floor") for kind, _ in dirty):
-            changed |= {
-                key
-                for key, each in present.items()
-                if key not in self._shown
-                or self._shown[key]["audible"] != nouns.is_audible(self._state, each)
-            }
+        present, heard = self._state.present(), nouns.audible(self._state)
+        changed = {entry_id for kind, entry_id in dirty if kind == "participant"} | (heard ^ self._heard)
+        self._heard = heard
         gone = sorted(changed & self._shown.keys() - present.keys())
         here = sorted(changed & present.keys())
         for key in gone:
             del self._shown[key]
-        self._shown |= {key: nouns.participant_json(self._state, present[key]) for key in here}
+        self._shown |= {key: nouns.participant_json(present[key], audible=key in heard) for key in here}
         return here, gone
 
     def _for_press(self, delta: Delta, here: list[str]) -> Delta:

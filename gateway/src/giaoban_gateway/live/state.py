@@ -65,17 +65,20 @@ class LiveState:
         return {key: each for key, each in self.participants.items() if not each.removed}
 
 
-def is_audible(state: LiveState, participant: media_pb2.ParticipantState) -> bool:
-    """Whether the participant's audio may be heard now."""
-    if participant.muted or participant.removed or participant.role not in SPEAKERS:
-        return False
-    holders = state.floor.holders
-    if participant.role == roles.APPOINTMENT_ROLE_CHAIR or any(
-        each.participant_id == participant.id for each in holders
-    ):
-        return True
+def audible(state: LiveState) -> frozenset[str]:
+    """The ids of everyone whose audio may be heard now."""
+    called = any(each.called for each in state.floor.holders)
     open_policy = state.room is not None and state.room.microphone_policy == roles.MICROPHONE_POLICY_OPEN
-    return open_policy and not any(each.called for each in holders)
+    everyone = open_policy and not called
+    holders = {each.participant_id for each in state.floor.holders}
+    return frozenset(
+        key
+        for key, each in state.participants.items()
+        if (everyone or key in holders or each.role == roles.APPOINTMENT_ROLE_CHAIR)
+        and each.role in SPEAKERS
+        and not each.muted
+        and not each.removed
+    )
 
 
 def showing(state: LiveState) -> str | None:
@@ -105,7 +108,7 @@ def room_json(room: media_pb2.RoomState) -> Room:
     }
 
 
-def participant_json(state: LiveState, it: media_pb2.ParticipantState) -> Participant:
+def participant_json(it: media_pb2.ParticipantState, *, audible: bool) -> Participant:
     """The noun `participant`."""
     return {
         "id": it.id,
@@ -118,7 +121,7 @@ def participant_json(state: LiveState, it: media_pb2.ParticipantState) -> Partic
         "muted": it.muted,
         "microphone_off": it.microphone_off,
         "camera_off": it.camera_off,
-        "audible": is_audible(state, it),
+        "audible": audible,
         "join_time": time(it.join_time),
         "link_quality": it.link_quality if it.HasField("link_quality") else None,
     }
