@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the chair does, every member knows at once, however many they are.
 
-Done: `members` are in a meeting with sound only; the chair gives one of them the floor and takes it back, `acts` times.
-For each act and member the time from the chair's request to the member's new state is taken; the generator's own
-reading of the messages is part of it. Coming in is counted too: what each member was told while the others came.
+Done: `members` are in a meeting and send nothing; nothing happens for `idle_seconds`; then the chair gives one of them
+the floor, who gives it back, `acts` times. For each act and member the time from the request to the member's new state
+is taken; the generator's own reading of the messages is part of it. Coming in is counted too: what each member was told
+while the others came.
 Must hold: p95 80 ms and p99 150 ms at most, 40,000 deliveries per CPU second of gateway and media (P5).
+
+A delivery is a message to a member that an act has caused: its new state, or the actor's reply. What gateway and media
+use for nothing (keeping connections alive, looking at the clock) is a figure of its own and is taken off what the acts
+used, for the time they took. Nobody sends, so the cost of a new picture on the main screens is not in it.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from giaoban_loadtests.crowd import Crowd
 from giaoban_loadtests.machine import Watch
@@ -20,10 +25,11 @@ from giaoban_loadtests.systems import SystemFailedError
 from giaoban_loadtests.systems.giaoban import GiaobanAttendee, GiaobanMeeting
 
 HYPOTHESIS = "What the chair does, every member knows at once"
-PARAMETERS = {"members": 60, "acts": 20, "joins_per_second": 20}
-SECONDS = 180
+PARAMETERS = {"members": 60, "acts": 20, "joins_per_second": 20, "idle_seconds": 10}
+SECONDS = 240
 ACT_SECONDS = 5.0  # in which every member must have heard of an act
 PAUSE_SECONDS = 0.3
+SETTLE_SECONDS = 2.0  # after the last came in
 
 
 async def run(context: Context) -> Outcome:
@@ -34,43 +40,52 @@ async def run(context: Context) -> Outcome:
             raise SystemFailedError("floor_fan_out is about Giaoban's own acts: leave --system away")
         rate = float(wanted["joins_per_second"])
         await crowd.enter(meeting, [None] * wanted["members"], per_second=rate, say=context.say)
-        members = [each.participant for each in meeting.attendees]
-        told_joining = sum(each.messages for each in members) / len(members)
-        await asyncio.sleep(1)
-        watch, told = Watch(context.system.processes), sum(each.messages for each in members)
-        delays = []
+        members = len(meeting.attendees)
+        told_joining = _told(meeting) / members
+        await asyncio.sleep(SETTLE_SECONDS)
+        quiet = Watch(context.system.processes)
+        await asyncio.sleep(wanted["idle_seconds"])
+        idle = _shares(quiet.stop())
+        watch, told, delays = Watch(context.system.processes), _told(meeting), list[float]()
         for number in range(wanted["acts"]):
-            act = "return_floor" if number % 2 else "grant_floor"
-            delays += await _act(meeting, meeting.attendees[1], granted=act == "grant_floor")
+            delays += await _act(meeting, meeting.attendees[1], granted=number % 2 == 0)
             await asyncio.sleep(PAUSE_SECONDS)
-        watched = watch.stop()
-        delivered = sum(each.messages for each in members) - told
-    cpu: dict[str, float] = watched["system_cpu"]  # type: ignore[assignment]
-    used = (cpu.get("gateway", 0) + cpu.get("media", 0)) * float(watched["seconds"])  # type: ignore[arg-type]
-    return Outcome(
-        [
-            Figure("P5", "act to member, p95", 1000 * percentile(delays, 0.95), "ms", "<=", 80),
-            Figure("P5", "act to member, p99", 1000 * percentile(delays, 0.99), "ms", "<=", 150),
-            Figure("P5", "members", len(members), ""),
-            Figure("P5", "messages per member while all came in", told_joining, ""),
-            *(
-                [
-                    Figure(
-                        "P5",
-                        "deliveries per CPU second, gateway and media",
-                        delivered / used,
-                        "1/s",
-                        ">=",
-                        40_000,
-                    )
-                ]
-                if used
-                else []
+        watched, delivered = watch.stop(), _told(meeting) - told
+    figures = [
+        Figure("P5", "act to member, p50", 1000 * percentile(delays, 0.5), "ms"),
+        Figure("P5", "act to member, p95", 1000 * percentile(delays, 0.95), "ms", "<=", 80),
+        Figure("P5", "act to member, p99", 1000 * percentile(delays, 0.99), "ms", "<=", 150),
+        Figure("P5", "members", members, ""),
+        Figure("P5", "messages per member while all came in", told_joining, ""),
+    ]
+    if idle:  # not against a deployed cluster
+        seconds = float(watched["seconds"])  # type: ignore[arg-type]
+        used = {name: seconds * (share - idle[name]) for name, share in _shares(watched).items()}
+        if sum(used.values()) <= 0:
+            raise SystemFailedError("the acts cost less than what varies without them: ask for more acts")
+        figures += [
+            Figure(
+                "P5",
+                "deliveries per CPU second, gateway and media",
+                delivered / sum(used.values()),
+                "1/s",
+                ">=",
+                40_000,
             ),
-        ],
-        watched,
-        {"act to member": delays},
-    )
+            *(Figure("P5", f"CPU per delivery, {name}", 1e6 * used[name] / delivered, "µs") for name in used),
+            *(Figure("P5", f"CPU of {name} when idle", 100 * idle[name], "% of a core") for name in idle),
+        ]
+    return Outcome(figures, watched, {"act to member": delays})
+
+
+def _shares(watched: Mapping[str, object]) -> dict[str, float]:
+    """What the two parts used that fan out, in shares of a core."""
+    cpu: Mapping[str, float] = watched["system_cpu"]  # type: ignore[assignment]
+    return {name: cpu[name] for name in ("gateway", "media") if name in cpu}
+
+
+def _told(meeting: GiaobanMeeting) -> int:
+    return sum(each.participant.messages for each in meeting.attendees)
 
 
 async def _act(meeting: GiaobanMeeting, speaker: GiaobanAttendee, *, granted: bool) -> list[float]:
