@@ -47,6 +47,24 @@ def usage(pid: int) -> Usage | None:
     return Usage((int(fields[11]) + int(fields[12])) / TICKS, resident * PAGE_BYTES)
 
 
+def tree_cpu_seconds(pid: int) -> float:
+    """Return the CPU seconds of a process and all below it, those included that have ended and were waited for."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return 0.0
+    children = [int(child) for task in tasks for child in _words(task / "children")]
+    return sum(map(int, fields[11:15])) / TICKS + sum(map(tree_cpu_seconds, children))
+
+
+def _words(file: Path) -> list[str]:
+    try:
+        return file.read_text().split()
+    except OSError:
+        return []
+
+
 def own_peak_bytes() -> int:
     """Return the largest resident size that this process has had."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -57,6 +57,7 @@ class LocalStack:
         self.state = state
         self.accounts_file = state / "accounts.json"
         self._up: asyncio.subprocess.Process | None = None
+        self._invitee = ("", "")
 
     async def __aenter__(self) -> Self:
         environment = {**os.environ, **_LIMITS, "GIAOBAN_STATE": str(self.state), "SITES": "0"}
@@ -138,11 +139,22 @@ class LocalStack:
 
     def kill(self, name: str) -> float:
         """End a part without warning; the stack's own supervisor starts it again. Return when (monotonic seconds)."""
+        self._signal(name, signal.SIGKILL)
+        return time.monotonic()
+
+    def pause(self, name: str) -> None:
+        """Let a part stand still until `go_on`."""
+        self._signal(name, signal.SIGSTOP)
+
+    def go_on(self, name: str) -> None:
+        """Let a paused part run again."""
+        self._signal(name, signal.SIGCONT)
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
         pid = self._pid(name)
         if pid is None:
-            raise SystemFailedError(f"{name} does not run, so it cannot be killed")
-        os.kill(pid, signal.SIGKILL)
-        return time.monotonic()
+            raise SystemFailedError(f"{name} does not run")
+        os.kill(pid, number)
 
     def times_again(self, name: str) -> int:
         """Return how often a part was started again so far."""
@@ -214,7 +226,8 @@ class LocalStack:
             )
             user.roles.add(unit_code="root", role=identity_pb2.ROLE_MEMBER)
             user.roles.add(unit_code="root", role=identity_pb2.ROLE_CONVENER)
-        done = await self._import(request)
+        done = await self.import_directory(request)
+        self._invitee = (done.organisation.id, done.user_ids["chair0"])
         body = {
             "organisation_code": ORGANISATION,
             "unit_id": done.unit_ids["root"],
@@ -230,8 +243,14 @@ class LocalStack:
         self.accounts_file.touch(mode=0o600)
         self.accounts_file.write_text(json.dumps(body), encoding="utf-8")
 
-    async def _import(self, request: ImportDirectoryRequest) -> ImportDirectoryResponse:
-        # As the stack's own tools do it: with the key of the local stack's administrator.
+    def invitee(self) -> tuple[str, str]:
+        """Return the ids of the load test's organisation and of a person in it."""
+        return self._invitee
+
+    async def import_directory(
+        self, request: ImportDirectoryRequest, seconds: float = 60.0
+    ) -> ImportDirectoryResponse:
+        """Import accounts as the stack's own tools do it: with the key of the local stack's administrator."""
         folder = self.state / "secrets"
         config = ServiceConfig(
             service_name="dev",
@@ -242,13 +261,11 @@ class LocalStack:
         try:
             async with channel(config.identity_target, ServiceIdentity.from_config(config)) as identity:
                 done: ImportDirectoryResponse = await IdentityServiceStub(identity).ImportDirectory(
-                    request, timeout=60
+                    request, timeout=seconds
                 )
                 return done
         except GiaobanError as error:
-            raise SystemFailedError(
-                f"the accounts of the load test could not be imported: {error}"
-            ) from error
+            raise SystemFailedError(f"accounts could not be imported: {error}") from error
 
 
 @asynccontextmanager

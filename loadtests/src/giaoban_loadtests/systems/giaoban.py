@@ -147,11 +147,12 @@ class GiaobanMeeting:
         sites: Sequence[SiteIdentity],
         media: Media,
         post: Callable[[str], Awaitable[dict[str, Any]]],
+        leader: Chair,
     ) -> None:
         self.id = meeting_id
         self.chair = chair
         self.attendees: list[GiaobanAttendee] = [chair]
-        self._api, self._media, self._post = api, media, post
+        self._api, self._media, self._post, self._chair = api, media, post, leader
         self._sites = list(sites)
         self._tiles: list[str] = []
 
@@ -168,6 +169,10 @@ class GiaobanMeeting:
         made = _attendee(self._api, self.id, self.spare_site(), self._media, clip, view)
         self.attendees.append(made)
         return made
+
+    async def token(self) -> str:
+        """Return an access token of the chair."""
+        return await self._api.sign_in(self._chair.identity)
 
     async def record(self) -> str:
         """Start to record; return the recording's id. Raises SystemFailedError."""
@@ -246,15 +251,15 @@ class Giaoban:
                 meeting_id = await self._call(chair, sites)
                 leader = _attendee(api, meeting_id, chair.identity, media, None, View())
                 meeting = GiaobanMeeting(
-                    api, meeting_id, leader, sites, media, lambda path: self._post(chair, path, {})
+                    api, meeting_id, leader, sites, media, lambda path: self._post(chair, path, {}), chair
                 )
                 try:
                     await leader.enter()
                     yield meeting
                 finally:
-                    for attendee in reversed(meeting.attendees):
-                        await attendee.leave()
+                    # The end sends all of them home at once; one by one, hundreds would take longer than the run.
                     await self._end(chair, meeting_id)
+                    await asyncio.gather(*(attendee.leave() for attendee in meeting.attendees))
         finally:
             self._free_chairs.append(chair)
             self._free_sites += sites
