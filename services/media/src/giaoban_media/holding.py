@@ -27,6 +27,8 @@ class Holding:
         self._holder = new_id()
         self._ownership: Ownership | None = None
         self.peer: Peer | None = None
+        self.begun = False
+        """Whether the media was made by this seat, not taken over."""
         self.former: Ticket | None = None
         """Media where the room was before it moved, until `leave_former`."""
 
@@ -61,6 +63,7 @@ class Holding:
             else:
                 self.former = before.ticket
         await self._sfu.open_room(node_id, room)
+        self.begun = True
         self.peer = await self._sfu.admit(ticket, self._ownership.write)
 
     async def begin_again(self, node_id: str, room: RoomKey) -> None:
@@ -75,6 +78,22 @@ class Holding:
         if self.peer is not None:
             await self.peer.abandon()
         self.peer = None
+
+    async def yield_up(self) -> None:
+        """Ends the media, unless somebody else holds the participant now and has taken it over.
+
+        Whoever holds the participant with media of their own has ended ours already, but may have done so
+        before the node knew of it: then it would stay until its session times out.
+        """
+        now = await self.read()
+        if self.peer is None or self._ownership is None:
+            return
+        theirs = now is not None and now.epoch > self._ownership.epoch
+        if theirs and now is not None and now.ticket.session == self.peer.ticket.session:
+            await self.let_go()
+        else:
+            await self.peer.close()
+            self.peer = None
 
     async def leave_former(self) -> None:
         """Ends what was left where the room was before."""

@@ -8,6 +8,7 @@ A seat outlives its stream for a while: whoever comes back in time finds everyth
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -180,6 +181,15 @@ class Seat:
         """The process ends: media is left running for whoever takes it over."""
         self._ended = True
         await self._stop_tasks()
+        await self._holding.let_go()
+
+    async def withdraw(self) -> None:
+        """The join was refused: what was begun for it ends, what it would have taken over goes on."""
+        self._ended = True
+        await self._stop_tasks()
+        if self._holding.begun:
+            with contextlib.suppress(GiaobanError):
+                await self._holding.yield_up()
         await self._holding.let_go()
 
     def superseded(self, epoch: int, holder: str) -> None:
@@ -442,7 +452,7 @@ class Seat:
             return
         self._ended = True
         self.messages.put_nowait(Ended(Replaced("you have joined this meeting from elsewhere")))
-        await self._holding.let_go()
+        await self._eventually(self._holding.yield_up)
         self._finish()
 
     async def _give_up(self, reason: str, *, keep_entry: bool, error: GiaobanError | None = None) -> None:

@@ -53,7 +53,7 @@ class Media:
                         raise
                     continue
                 except BaseException:
-                    await seat.abandon()
+                    await seat.withdraw()
                     raise
                 break
             JOIN_SECONDS.labels("resume" if entered.resumed else "join").observe(time.monotonic() - started)

@@ -238,14 +238,14 @@ async def accept_new_sessions(node: JanusNode, *, accept: bool) -> None:
     assert answer["janus"] == "success", answer
 
 
-async def participants_on(node: JanusNode) -> int:
-    """Sessions on a node beside those by which media manages it."""
+async def participants_on(node: JanusNode, meeting: str) -> int:
+    """A meeting's sessions on a node."""
     count = 0
     for session in (await node.admin(janus="list_sessions"))["sessions"]:
         listed = await node.admin(janus="list_handles", session_id=session)
         for handle in listed.get("handles", [])[:1]:
             told = await node.admin(janus="handle_info", session_id=session, handle_id=handle)
-            count += told.get("info", {}).get("opaque_id") not in (None, "control")
+            count += str(told.get("info", {}).get("opaque_id")).startswith(meeting)
     return count
 
 

@@ -189,6 +189,19 @@ class TestRefusals:
             assert reply.error.reason == "OFFER_INVALID"
             await until(lambda: one.sees(chair) > 20)
 
+    async def test_a_join_that_is_refused_leaves_nothing_on_the_node(self, house: House) -> None:
+        """What was made for somebody whose offer is none goes at once, not when the node gives it up."""
+        meeting, participant = new_id(), new_id()
+        offer = "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 X 1\r\n"
+        join = pb.Join(grant=house.grant(meeting, participant, "Quận 1", "delegate"), offer_sdp=offer)
+        call = house.stubs["one"].Connect()
+        await call.write(pb.ConnectRequest(join=join))
+        with pytest.raises(GiaobanError) as caught:
+            await call.read()
+            await call.code()
+        assert caught.value.reason == "OFFER_INVALID"
+        assert [await participants_on(node, meeting) for node in house.nodes.values()] == [0, 0]
+
 
 class TestFailures:
     async def test_killing_the_replica_interrupts_nobody(self, house: House) -> None:
@@ -278,7 +291,7 @@ class TestDrain:
                 assert not reply.HasField("error")
                 await until(lambda: chair.hears(one) > 20)
                 async with asyncio.timeout(10):
-                    while await participants_on(house.nodes[used]):
+                    while await participants_on(house.nodes[used], chair.meeting):
                         await asyncio.sleep(0.2)
             finally:
                 await accept_new_sessions(house.nodes[used], accept=True)
