@@ -4,6 +4,8 @@
 import asyncio
 from collections.abc import Sequence
 
+from giaoban_loadtests.stack import LocalStack
+from giaoban_loadtests.systems import SystemFailedError
 from giaoban_loadtests.systems.giaoban import GiaobanAttendee
 
 STEP_SECONDS = 0.02
@@ -85,3 +87,16 @@ def _shown(member: GiaobanAttendee) -> tuple[str, ...]:
     state = member.participant.state
     participants = [state.participants[each] for each in sorted(state.participants)]
     return (repr(participants), repr(state.floor), repr(state.stage), repr(state.room))
+
+
+def carrying_node(members: Sequence[GiaobanAttendee]) -> str:
+    """Return the media node of a private stack that everybody receives from; raises SystemFailedError when several."""
+    ports = {
+        receiver.remote_address[1]
+        for each in members
+        if (receiver := each.receiver) is not None and receiver.remote_address is not None
+    }
+    nodes = {LocalStack.node_of(port) for port in ports}
+    if len(nodes) != 1:
+        raise SystemFailedError(f"the meeting is on {len(nodes)} media nodes, expected one: {sorted(nodes)}")
+    return nodes.pop()

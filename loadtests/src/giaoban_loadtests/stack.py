@@ -186,13 +186,19 @@ class LocalStack:
             words = ["-D", str(self.state / "postgres" / "data")]
         elif name.startswith("janus-"):
             words = ["/usr/bin/janus", f"--configs-folder={self.state / name / 'etc'}"]
+        elif name == "composer":
+            words = ["-m", "giaoban_recording", "work"]
+        elif name.startswith("shipper-"):
+            words = ["-m", "giaoban_recording", "ship"]
         else:
             words = ["-m", f"giaoban_{name}", "serve"]
         if self._up is None:
             return None
+        node = name.partition("-")[2] if name.startswith("shipper-") else None
         for pid, argv in _descendants(self._up.pid):
             wrapped = Path(argv[0]).name in {"bwrap", "setpriv"} if argv else True
-            if not wrapped and any(argv[at : at + len(words)] == words for at in range(len(argv))):
+            found = any(argv[at : at + len(words)] == words for at in range(len(argv)))
+            if found and not wrapped and (node is None or _variable(pid, "GIAOBAN_NODE_ID") == node):
                 return pid
         return None
 
@@ -281,6 +287,15 @@ async def private_stack() -> AsyncIterator[LocalStack]:
             yield stack
     finally:
         shutil.rmtree(state, ignore_errors=True)
+
+
+def _variable(pid: int, name: str) -> str:
+    """Return a variable of a process's environment; empty when there is none."""
+    try:
+        pairs = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    except OSError:
+        return ""
+    return next((pair.partition("=")[2] for pair in pairs if pair.startswith(f"{name}=")), "")
 
 
 def _descendants(pid: int) -> Iterator[tuple[int, list[str]]]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 
 from giaoban_loadtests.clips import Clip, clips_for
 from giaoban_loadtests.crowd import Crowd
-from giaoban_loadtests.faults import STEP_SECONDS, Silences, all_agree, all_back, is_back
+from giaoban_loadtests.faults import STEP_SECONDS, Silences, all_agree, all_back, carrying_node, is_back
 from giaoban_loadtests.machine import Watch
 from giaoban_loadtests.results import Figure, SpoiledError, refuse_if_spoiled
 from giaoban_loadtests.scenarios import Context, Outcome
@@ -173,7 +173,7 @@ def _figures(part: str, every: list[Trial]) -> list[Figure]:
 
 async def _kill(stack: LocalStack, meeting: GiaobanMeeting, crowd: Crowd, part: str) -> Trial:
     members = list(meeting.attendees)
-    name = _carrying_node(stack, members) if part == "node" else part
+    name = carrying_node(members) if part == "node" else part
     counts = [each.participant.counts for each in members]
     rejoins, joins = sum(c.rejoins for c in counts), sum(c.joins for c in counts)
     resumes = {each: each.participant.counts.resumes for each in members}
@@ -231,15 +231,3 @@ async def _recorded(meeting: GiaobanMeeting) -> bool:
             return True
         await asyncio.sleep(STEP_SECONDS)
     return False
-
-
-def _carrying_node(stack: LocalStack, members: list[GiaobanAttendee]) -> str:
-    ports = {
-        receiver.remote_address[1]
-        for each in members
-        if (receiver := each.receiver) is not None and receiver.remote_address is not None
-    }
-    nodes = {stack.node_of(port) for port in ports}
-    if len(nodes) != 1:
-        raise SystemFailedError(f"the meeting is on {len(nodes)} media nodes, expected one: {sorted(nodes)}")
-    return nodes.pop()

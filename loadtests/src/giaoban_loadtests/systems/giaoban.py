@@ -155,6 +155,7 @@ class GiaobanMeeting:
         self._api, self._media, self._post, self._chair = api, media, post, leader
         self._sites = list(sites)
         self._tiles: list[str] = []
+        self._token = ""  # for `get`
 
     def spare_site(self) -> SiteIdentity:
         """Return a site that is invited and has not come, for an endpoint of another kind; raises SystemFailedError."""
@@ -174,9 +175,31 @@ class GiaobanMeeting:
         """Return an access token of the chair."""
         return await self._api.sign_in(self._chair.identity)
 
+    async def post(self, path: str) -> dict[str, Any]:
+        """Ask for something as the chair; raises SystemFailedError."""
+        return await self._post(path)
+
+    async def get(self, path: str) -> bytes:
+        """Fetch something as the chair; raises SystemFailedError."""
+        async with httpx.AsyncClient(base_url=self._api.base_url, trust_env=False, timeout=60) as client:
+            for renewed in (False, True):
+                if renewed or not self._token:
+                    self._token = await self.token()
+                answer = await client.get(path, headers={"Authorization": f"Bearer {self._token}"})
+                if answer.status_code != httpx.codes.UNAUTHORIZED:
+                    break
+        if answer.is_error:
+            raise SystemFailedError(f"GET {path}: {answer.status_code} {answer.text[:300]}")
+        return answer.content
+
+    async def get_json(self, path: str) -> dict[str, Any]:
+        """Fetch an object as the chair; raises SystemFailedError."""
+        found: dict[str, Any] = json.loads(await self.get(path))
+        return found
+
     async def record(self) -> str:
         """Start to record; return the recording's id. Raises SystemFailedError."""
-        return str((await self._post(f"/v1/meetings/{self.id}/recordings"))["id"])
+        return str((await self.post(f"/v1/meetings/{self.id}/recordings"))["id"])
 
     async def arrange(self, speakers: Sequence[Attendee], stage: Attendee, tiles: Sequence[Attendee]) -> None:
         if len(speakers) > MAX_HOLDERS:
