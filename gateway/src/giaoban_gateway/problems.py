@@ -32,7 +32,12 @@ STATUS: Mapping[ErrorKind, int] = {
 }
 """One status for each kind."""
 
-_STATUS_OF_REASON = {"MEETING_CHANGED": 412, "IF_MATCH_REQUIRED": 428, "BODY_TOO_LARGE": 413}
+_STATUS_OF_REASON = {
+    "MEETING_CHANGED": 412,
+    "IF_MATCH_REQUIRED": 428,
+    "BODY_TOO_LARGE": 413,
+    "MEDIA_CAPACITY": 503,  # the system is full, not the caller too eager
+}
 """Reasons with a more exact status of their own (RFC 9110, RFC 6585)."""
 
 _HTTP_REASONS = {
@@ -91,7 +96,7 @@ def from_error(error: GiaobanError) -> Response:
         status = 503
     elif error.kind is ErrorKind.INTERNAL:
         return internal()
-    away = status in (503, 504)
+    away = status in (503, 504) and error.kind is not ErrorKind.EXHAUSTED
     # Reasons of our own come with a text for people; gRPC's own texts name addresses.
     named = error.reason not in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
     retry = error.retry_after if isinstance(error, Exhausted | Unavailable) else None

@@ -931,6 +931,8 @@ export interface components {
          * @description A media node with its load.
          */
         Node: {
+            /** Budget Packets Per Second */
+            budget_packets_per_second: number;
             /** Handles */
             handles: number;
             /**
@@ -944,6 +946,10 @@ export interface components {
             janus_version: string | null;
             /** Observe Time */
             observe_time: string | null;
+            /** Packets Received Per Second */
+            packets_received_per_second: number;
+            /** Packets Sent Per Second */
+            packets_sent_per_second: number;
             /** Peer Connections */
             peer_connections: number;
             /** Sessions */

@@ -204,6 +204,10 @@ export const reasonsEn: typeof reasonsVi = {
       title: "You do not have the floor.",
       remedy: "Press “Raise hand” and wait until the chair calls you.",
     },
+    MEDIA_CAPACITY: {
+      title: "The media servers are full at the moment.",
+      remedy: "Stay on this page: you come in by yourself as soon as there is room.",
+    },
     NO_MEDIA_NODE: {
       title: "No media server can take the meeting now.",
       remedy: "Wait a moment and try again; if it stays, tell your technical staff.",
@@ -390,6 +394,7 @@ export const reasonsEn: typeof reasonsVi = {
     join_expected: "The connection went wrong. Please join again.",
     message_invalid: "The connection went wrong. Please reload the page and join again.",
     rate_limited: "Too many requests in a short time. Wait a moment, then join again.",
+    media_capacity: "The media servers are full at the moment.",
     no_media_node: "No media server can take this meeting at the moment.",
     participant_limit: "The meeting is full.",
     appointment_changed: "Your part in this meeting has been changed. Joining again…",

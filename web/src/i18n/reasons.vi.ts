@@ -203,6 +203,10 @@ export const reasonsVi = {
       title: "Bạn chưa có quyền phát biểu.",
       remedy: "Bấm “Xin phát biểu” và chờ chủ tọa mời.",
     },
+    MEDIA_CAPACITY: {
+      title: "Các máy chủ media đang đầy.",
+      remedy: "Hãy ở lại trang này: khi có chỗ, hệ thống tự đưa bạn vào họp.",
+    },
     NO_MEDIA_NODE: {
       title: "Chưa có máy chủ media nào nhận được cuộc họp.",
       remedy: "Chờ một lát rồi thử lại; nếu vẫn lỗi, báo bộ phận kỹ thuật.",
@@ -388,6 +392,7 @@ export const reasonsVi = {
     join_expected: "Kết nối không đúng quy trình. Hãy vào lại.",
     message_invalid: "Kết nối không đúng quy trình. Hãy tải lại trang rồi vào lại.",
     rate_limited: "Gửi quá nhiều yêu cầu trong thời gian ngắn. Chờ một lát rồi vào lại.",
+    media_capacity: "Các máy chủ media đang đầy.",
     no_media_node: "Chưa có máy chủ media nào nhận được cuộc họp.",
     participant_limit:
       "Cuộc họp đã đủ số người và điểm tham dự. Dự cùng tại một điểm cầu, hoặc liên hệ đơn vị tổ chức.",

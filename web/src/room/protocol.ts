@@ -175,6 +175,7 @@ export type EndCode =
   | "message_invalid"
   | "rate_limited"
   | "no_media_node"
+  | "media_capacity"
   | "participant_limit"
   | "appointment_changed"
   | "server_stopping"
@@ -204,6 +205,7 @@ export const RETRIED_CODES: readonly EndCode[] = [
   "server_stopping",
   "appointment_changed",
   "no_media_node",
+  "media_capacity",
   "internal",
 ];
 

@@ -68,6 +68,7 @@ CODES: Mapping[str, Code] = {
     "PARTICIPANT_REMOVED": "removed",
     "REPLACED": "replaced",
     "NO_MEDIA_NODE": "no_media_node",
+    "MEDIA_CAPACITY": "media_capacity",
     "OFFER_INVALID": "message_invalid",
     "COMMAND_FORBIDDEN": "message_invalid",
     "JOIN_EXPECTED": "join_expected",

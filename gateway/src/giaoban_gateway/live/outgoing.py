@@ -30,6 +30,7 @@ Code = Literal[
     "message_invalid",
     "rate_limited",
     "no_media_node",
+    "media_capacity",
     "participant_limit",
     "appointment_changed",
     "server_stopping",

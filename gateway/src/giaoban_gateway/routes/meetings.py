@@ -6,9 +6,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
+from giaoban.media.v1 import media_service_pb2 as media_pb
 from giaoban.scheduling.v1 import scheduling_pb2
 from giaoban.scheduling.v1 import scheduling_service_pb2 as pb
-from giaoban_kit.errors import Precondition
+from giaoban_kit.errors import DeadlineExceeded, Precondition, Unavailable
+from giaoban_kit.logging import get_logger
 
 from giaoban_gateway.auth import IsCaller, UsesServices
 from giaoban_gateway.schemas.common import Moment, Page, PageSize, PageToken, PathId, or_none, timestamp
@@ -24,6 +26,10 @@ from giaoban_gateway.schemas.meetings import (
 from giaoban_gateway.tickets import CONNECT_LIFETIME, refusals
 
 CONNECT = "connect"
+CAPACITY_SECONDS = 1.0
+"""How long a ticket waits for media's word whether there is room."""
+
+log = get_logger(__name__)
 
 router = APIRouter(prefix="/v1/meetings", tags=["meetings"])
 
@@ -153,6 +159,13 @@ async def create_connect_ticket(meeting_id: PathId, uses: UsesServices, caller: 
         await uses.scheduling.RequestAdmission(
             pb.RequestAdmissionRequest(meeting_id=meeting_id, validate_only=True)
         )
+        try:
+            await uses.media.CheckCapacity(
+                media_pb.CheckCapacityRequest(meeting_id=meeting_id), timeout=CAPACITY_SECONDS
+            )
+        except (Unavailable, DeadlineExceeded) as error:
+            # Media decides at the join in any case, and may be back by then.
+            log.info("capacity_not_known", meeting_id=meeting_id, reason=error.reason)
         ticket, expires_at = await uses.tickets.issue(
             CONNECT, meeting_id, caller.principal, caller.token, CONNECT_LIFETIME
         )

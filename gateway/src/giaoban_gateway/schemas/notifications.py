@@ -61,6 +61,9 @@ class Node(BaseModel):
     sessions: int
     handles: int
     peer_connections: int
+    packets_received_per_second: int
+    packets_sent_per_second: int
+    budget_packets_per_second: int
     observe_time: datetime | None
     janus_version: str | None
 
@@ -73,6 +76,9 @@ class Node(BaseModel):
             sessions=it.sessions,
             handles=it.handles,
             peer_connections=it.peer_connections,
+            packets_received_per_second=it.packets_received_per_second,
+            packets_sent_per_second=it.packets_sent_per_second,
+            budget_packets_per_second=it.budget_packets_per_second,
             observe_time=moment(it, "observe_time"),
             janus_version=or_none(it.janus_version),
         )

@@ -10,6 +10,9 @@ from pydantic import BaseModel, Field
 
 from giaoban_media.janus.node import NodeAddress
 
+BUDGET_PACKETS_PER_SECOND = 140_000
+"""What a node may send before it takes no newcomers: 8 cores, used to 70 %, at 40 µs of a core per forwarded packet."""
+
 
 class MediaNode(BaseModel, frozen=True):
     """How to reach one media node."""
@@ -19,6 +22,7 @@ class MediaNode(BaseModel, frozen=True):
     api_secret_file: Path
     admin_key_file: Path
     rec_dir: str = "/recordings"
+    budget_packets_per_second: int = Field(default=BUDGET_PACKETS_PER_SECOND, ge=1, le=10_000_000)
 
     def address(self) -> NodeAddress:
         """The address with its secrets read."""

@@ -9,6 +9,7 @@ from giaoban.scheduling.v1.events_pb2 import MeetingCancelled, MeetingEnded
 from giaoban_kit.events import Event
 from nats.aio.msg import Msg
 
+from giaoban_media.capacity import Meter
 from giaoban_media.domain import NodeHealth
 from giaoban_media.janus import events
 from giaoban_media.nodes import Nodes
@@ -34,6 +35,7 @@ class NodeEvents:
 
     def __init__(self, nodes: Nodes, news: News, reachable: Callable[[str], bool]) -> None:
         """`reachable` tells whether this replica still reaches a node."""
+        self._meter = Meter()
         self._nodes = nodes
         self._news = news
         self._reachable = reachable
@@ -42,16 +44,31 @@ class NodeEvents:
         """From the queue group: core and plugins."""
         for fact in events.parse(message.subject, message.data):
             if isinstance(fact, events.Load):
+                received, sent = self._meter.rates(fact.node_id)
                 await self._nodes.load(
                     fact.node_id,
                     sessions=fact.sessions,
                     handles=fact.handles,
                     peer_connections=fact.peer_connections,
+                    received=received,
+                    sent=sent,
                 )
             elif isinstance(fact, events.Talking):
                 who = [fact.participant_id]
                 await self._news.talking(
                     fact.meeting_id, who if fact.talking else [], [] if fact.talking else who
+                )
+
+    async def media(self, message: Msg) -> None:
+        """To every replica: whichever tells a node's load next has all connections of the node counted."""
+        for fact in events.parse(message.subject, message.data):
+            if isinstance(fact, events.Packets):
+                self._meter.counted(
+                    fact.node_id,
+                    fact.handle,
+                    timestamp=fact.timestamp,
+                    received=fact.received,
+                    sent=fact.sent,
                 )
 
     async def status(self, message: Msg) -> None:

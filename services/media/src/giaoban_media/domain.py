@@ -86,14 +86,39 @@ class NodeStatus:
     sessions: int = 0
     handles: int = 0
     version: str = ""
+    received: int = 0
+    """Packets per second, measured; like `sent` and `budget`, which is what may be sent before newcomers are refused."""
+    sent: int = 0
+    budget: int = 0
 
 
-def place(nodes: Iterable[NodeStatus], rooms: Mapping[str, int]) -> str | None:
-    """The node for a new room: up, not draining, with the fewest connections, then the fewest rooms."""
+VOICES, AUDIO_PACKETS = 3, 50
+"""What a participant receives, as docs/adr/0011-placement.md assumes: so many voices, of so many packets/s each;"""
+PICTURES, PICTURE_PACKETS = 4, 26
+"""and so many small pictures."""
+
+
+def demand(participants: int) -> int:
+    """Packets/s that a meeting of so many is expected to have sent to them. Whoever is alone expects another."""
+    others = max(participants - 1, 1)
+    each = min(others, VOICES) * AUDIO_PACKETS + min(others, PICTURES) * PICTURE_PACKETS
+    return max(participants, 0) * each
+
+
+def spare(node: NodeStatus, expected: int) -> int:
+    """Packets/s left of a node's budget: what it sends, or is expected to send where that is more, counts."""
+    return node.budget - max(node.sent, expected)
+
+
+def place(nodes: Iterable[NodeStatus], expected: Mapping[str, int]) -> str | None:
+    """The node for a room: up, not draining, with most left of its budget; `expected` is packets/s per node.
+
+    Also when nothing is left anywhere: whoever has been let in is carried, refused are newcomers.
+    """
     candidates = [each for each in nodes if each.health is NodeHealth.UP]
     if not candidates:
         return None
-    return min(candidates, key=lambda each: (each.peer_connections, rooms.get(each.id, 0), each.id)).id
+    return min(candidates, key=lambda each: (-spare(each, expected.get(each.id, 0)), each.id)).id
 
 
 def layer_for(height: int) -> Layer:
@@ -119,6 +144,28 @@ def desired(conference: Conference, me: str, view: View) -> Desired | None:
     if conference.room is None or participant is None:
         return None
     return Desired(conference.room, participant, muted_mids(conference, me), wanted(conference, me, view))
+
+
+def concerned(before: Conference, after: Conference) -> frozenset[str] | None:
+    """Whose media a change may concern; None: everybody's. Equal `desired` is what decides in the end."""
+    changed = frozenset(
+        key
+        for key in before.participants.keys() | after.participants.keys()
+        if before.participants.get(key) is not after.participants.get(key)
+    )
+    same_for_all = (
+        before.room == after.room
+        and _sent(before).for_all == _sent(after).for_all
+        and all(_sending(before, key) == _sending(after, key) for key in changed)
+    )
+    return changed if same_for_all else None
+
+
+def _sending(conference: Conference, who: str) -> tuple[object, ...]:
+    sender = conference.participants.get(who)
+    if sender is None or sender.removed:
+        return ()
+    return tuple((sender.publication, each) for each in sender.streams)
 
 
 def wanted(conference: Conference, me: str, view: View) -> dict[Feed, Layer]:
@@ -156,6 +203,11 @@ class _Sent:
         }
         self.stage = showing(conference)
         self.screen = sharing.id if sharing else None
+        self.for_all = (
+            self.heard,
+            self.feeds(self.stage or "", Source.CAMERA),
+            self.feeds(self.screen or "", Source.SCREEN),
+        )
 
     def feeds(self, who: str, source: Source) -> tuple[Feed, ...]:
         """What one participant sends from a source."""

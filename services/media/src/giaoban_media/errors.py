@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from giaoban_kit.errors import (
     Conflict,
     Exhausted,
@@ -115,6 +117,23 @@ class NoMediaNode(Unavailable):
     """No media node can carry the room now."""
 
     reason = "NO_MEDIA_NODE"
+
+
+CAPACITY_RETRY_AFTER = timedelta(seconds=10)
+"""When somebody who found no room may ask again: a node's measured load is told every five seconds."""
+
+
+class MediaCapacity(Exhausted):
+    """The media nodes have no room for one more; whoever is in the meeting is unharmed."""
+
+    reason = "MEDIA_CAPACITY"
+
+    def __init__(self) -> None:
+        """The same for everybody: what the nodes carry is not the caller's to know."""
+        super().__init__(
+            "The media servers are full at this moment. Your place is not lost: try again in a moment.",
+            retry_after=CAPACITY_RETRY_AFTER,
+        )
 
 
 class MediaLost(Unavailable):

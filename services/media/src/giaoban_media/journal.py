@@ -59,6 +59,14 @@ class JournalEntry:
             return None
 
 
+def node_of(entry: Entry) -> str:
+    """The node that carries an entry's participant; empty for what this version cannot read."""
+    try:
+        return str(json.loads(entry.value)["ticket"]["node_id"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
 class Ownership:
     """The right to act for a participant's media, until somebody wins a higher epoch."""
 

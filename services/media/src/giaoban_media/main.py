@@ -58,7 +58,8 @@ async def serve(config: Config) -> None:
         tickets = await open_bucket(js, JOURNAL)
         journal = Journal(tickets, replica)
         # The nodes tell of themselves before anybody listens: `nodes` keeps it until it runs.
-        nodes = Nodes(await open_bucket(js, NODES), clock, lambda: meetings.nodes_changed())  # noqa: PLW0108 - made below
+        budgets = {each.id: each.budget_packets_per_second for each in config.nodes}
+        nodes = Nodes(await open_bucket(js, NODES), clock, lambda: meetings.nodes_changed(), budgets)  # noqa: PLW0108 - made below
         sfu = JanusSfu([each.address() for each in config.nodes], nodes.report)
         live = await open_bucket(js, LIVE)
         meetings = Meetings(live=live, tickets=tickets, journal=journal, sfu=sfu, news=news, clock=clock)
@@ -71,6 +72,7 @@ async def serve(config: Config) -> None:
         heard = NodeEvents(nodes, news, sfu.reachable)
         for kind in ("core", "plugins"):
             await nats.subscribe(f"janus.*.{kind}", queue="media", cb=heard.shared)
+        await nats.subscribe("janus.*.media", cb=heard.media)
         await nats.subscribe("janus.*.status", cb=heard.status)
         ended = [
             event_filter("scheduling", "meeting", "ended"),

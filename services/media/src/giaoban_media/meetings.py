@@ -5,22 +5,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 from giaoban_kit.clock import Clock
 from giaoban_kit.errors import GiaobanError
-from giaoban_kit.kv import Bucket, Entry
+from giaoban_kit.kv import RESTARTED, Bucket, Deleted, Entry
 
+from giaoban_media.capacity import Occupancy
 from giaoban_media.conference import acts, codec
 from giaoban_media.conference.live import LiveMeeting
-from giaoban_media.conference.model import Room
-from giaoban_media.domain import Grant, NodeHealth, place
-from giaoban_media.errors import MeetingEnded, NoMediaNode
-from giaoban_media.journal import Journal, JournalEntry
+from giaoban_media.conference.model import Conference, Room
+from giaoban_media.domain import Grant, NodeHealth, concerned, place, spare
+from giaoban_media.errors import MediaCapacity, MeetingEnded, NoMediaNode
+from giaoban_media.journal import Journal, JournalEntry, node_of
+from giaoban_media.metrics import CAPACITY_REFUSED
 from giaoban_media.nodes import Nodes
 from giaoban_media.ports import News
 from giaoban_media.presence import depart
@@ -68,6 +69,7 @@ class Meetings:
         self._news = news
         self._clock = clock
         self._meetings: dict[str, Meeting] = {}
+        self._occupancy = Occupancy()
         self._nodes: Nodes
         self._background: set[asyncio.Task[None]] = set()
         self._emptying: asyncio.Task[None] | None = None
@@ -104,13 +106,46 @@ class Meetings:
         )
 
     def hold(self, meeting: Meeting, seat: Seat) -> None:
-        """From now on the seat is told of changes."""
+        """From now on the seat is told of changes; it may have missed some."""
         meeting.seats[seat.participant_id] = seat
+        seat.follow()
 
     def _seat_ended(self, meeting: Meeting, seat: Seat) -> None:
         if meeting.seats.get(seat.participant_id) is seat:
             del meeting.seats[seat.participant_id]
         self._drop_if_unused(seat.grant.meeting_id, meeting)
+
+    def check_capacity(self, meeting: Meeting, meeting_id: str, *, returning: bool) -> str:
+        """The node that has room for one more of the meeting; empty if none is there at all.
+
+        Whoever returns is let in in any case. Raises `MediaCapacity`.
+        """
+        room = meeting.live.conference.room
+        nodes = {each.id: each for each in self._nodes.all() if self._sfu.reachable(each.id)}
+        node_id = room.node_id if room is not None else ""
+        if self._nodes.health(node_id) is not NodeHealth.UP:
+            node_id = place(nodes.values(), self._expected()) or ""
+        if node_id in nodes and not returning:
+            wanted = self._occupancy.one_more(node_id, meeting_id) - self._occupancy.expected(node_id)
+            if spare(nodes[node_id], self._occupancy.expected(node_id)) < wanted:
+                raise MediaCapacity
+        return node_id
+
+    @contextlib.contextmanager
+    def admitted(self, meeting: Meeting, grant: Grant) -> Iterator[None]:
+        """The participant has room, held while it joins. Raises `MediaCapacity`."""
+        key = (grant.meeting_id, grant.participant_id)
+        known = grant.participant_id in meeting.live.conference.participants or key in self._occupancy
+        try:
+            node_id = self.check_capacity(meeting, grant.meeting_id, returning=known)
+        except MediaCapacity:
+            CAPACITY_REFUSED.labels("join").inc()
+            raise
+        with self._occupancy.coming(key, node_id):
+            yield
+
+    def _expected(self) -> dict[str, int]:
+        return {each.id: self._occupancy.expected(each.id) for each in self._nodes.all()}
 
     async def open_room(self, meeting: Meeting, grant: Grant) -> Room:
         """The room, made and placed if need be. Raises `MeetingEnded`, `NoMediaNode`."""
@@ -127,11 +162,6 @@ class Meetings:
     async def place_room(self, meeting: Meeting) -> Room:
         """Puts a room whose node is gone or to be emptied on another one. Raises `NoMediaNode`."""
         former: Room | None = None
-        rooms = Counter(
-            each.live.conference.room.node_id
-            for each in self._meetings.values()
-            if each.live.conference.room is not None
-        )
 
         def decide(room: Room | None) -> Room | None:
             nonlocal former
@@ -140,7 +170,7 @@ class Meetings:
             if room is None or room.closed or health is NodeHealth.UP:
                 return room
             usable = [each for each in self._nodes.all() if self._sfu.reachable(each.id)]
-            node_id = place(usable, rooms)
+            node_id = place(usable, self._expected())
             if node_id is None:
                 if health is NodeHealth.DRAINING:
                     return room  # where it is, until there is somewhere to go
@@ -203,12 +233,18 @@ class Meetings:
     async def follow_journal(self) -> None:
         """Tells seats that somebody else holds their participant now; until cancelled."""
         async for change in self._tickets.watch(">"):
-            if not isinstance(change, Entry):
+            if change is RESTARTED:
+                self._occupancy.forget()
+            if not isinstance(change, Entry | Deleted):
                 continue
             meeting_id, _, participant_id = change.key.partition(".")
+            if isinstance(change, Deleted):
+                self._occupancy.seen((meeting_id, participant_id), "")
+                continue
+            self._occupancy.seen((meeting_id, participant_id), node_of(change))
             meeting = self._meetings.get(meeting_id)
             seat = meeting.seats.get(participant_id) if meeting else None
-            # Every participant's entry of every replica passes here; only those of our own seats are read.
+            # Every participant's entry of every replica passes here; only those of our own seats are read whole.
             if seat is not None and (entry := JournalEntry.decode(change)) is not None:
                 seat.superseded(entry.epoch, entry.holder)
 
@@ -236,9 +272,14 @@ class Meetings:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _follow(self, meeting_id: str) -> Meeting:
+        told = Conference()
+
         def changed() -> None:
-            for seat in list(meeting.seats.values()):
-                seat.follow()
+            nonlocal told
+            before, told = told, meeting.live.conference
+            whose = concerned(before, told)
+            for key in list(meeting.seats) if whose is None else whose & meeting.seats.keys():
+                meeting.seats[key].follow()
 
         meeting = Meeting(LiveMeeting(self._live, meeting_id, changed))
         meeting.tasks = [

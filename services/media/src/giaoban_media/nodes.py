@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import structlog
@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 
 from giaoban_media.conference import codec
 from giaoban_media.domain import NodeHealth, NodeStatus
-from giaoban_media.metrics import NODE_UP
+from giaoban_media.metrics import NODE_BUDGET, NODE_PACKETS, NODE_UP
 
 LOAD_INTERVAL = 5.0
 """Seconds between two writes of a node's load; every node tells it to every replica."""
@@ -30,9 +30,12 @@ _log = structlog.get_logger(__name__)
 class Nodes:
     """Health and load of the nodes. `on_change` is called after every change and must not wait."""
 
-    def __init__(self, bucket: Bucket, clock: Clock, on_change: Callable[[], None]) -> None:
-        """Prepares; `run` watches."""
+    def __init__(
+        self, bucket: Bucket, clock: Clock, on_change: Callable[[], None], budgets: Mapping[str, int]
+    ) -> None:
+        """Prepares; `run` watches. `budgets`: packets/s that each configured node may send."""
         self._bucket = bucket
+        self._budgets = budgets
         self._clock = clock
         self._on_change = on_change
         self._known: dict[str, tuple[NodeStatus, int]] = {}
@@ -41,8 +44,11 @@ class Nodes:
         self.synced = asyncio.Event()
 
     def all(self) -> list[NodeStatus]:
-        """Every node that was ever seen."""
-        return [status for status, _ in self._known.values()]
+        """Every node that was ever seen; the budget is the configured one."""
+        return [
+            replace(status, budget=self._budgets.get(status.id, status.budget))
+            for status, _ in self._known.values()
+        ]
 
     def health(self, node_id: str) -> NodeHealth:
         """What the replicas agree on of a node."""
@@ -59,8 +65,10 @@ class Nodes:
             tasks.create_task(self._watch())
             tasks.create_task(self._write_reports())
 
-    async def load(self, node_id: str, *, sessions: int, handles: int, peer_connections: int) -> None:
-        """What a node said of its load."""
+    async def load(
+        self, node_id: str, *, sessions: int, handles: int, peer_connections: int, received: int, sent: int
+    ) -> None:
+        """What a node said of its load; packets are per second."""
         now = time.monotonic()
         if now - self._told.get(node_id, 0.0) < LOAD_INTERVAL:
             return
@@ -68,7 +76,12 @@ class Nodes:
         await self._change(
             node_id,
             lambda status: replace(
-                status, sessions=sessions, handles=handles, peer_connections=peer_connections
+                status,
+                sessions=sessions,
+                handles=handles,
+                peer_connections=peer_connections,
+                received=received,
+                sent=sent,
             ),
         )
 
@@ -83,6 +96,9 @@ class Nodes:
             elif isinstance(change, Entry) and (status := _decode(change)) is not None:
                 said[change.key] = (status, change.revision)
                 NODE_UP.labels(change.key).set(status.health is not NodeHealth.DOWN)
+                NODE_PACKETS.labels(change.key, "received").set(status.received)
+                NODE_PACKETS.labels(change.key, "sent").set(status.sent)
+                NODE_BUDGET.labels(change.key).set(status.budget)
             self._on_change()
 
     async def _write_reports(self) -> None:
@@ -103,7 +119,7 @@ class Nodes:
         for _ in range(5):
             entry = await self._bucket.get(node_id)
             before = (_decode(entry) if entry else None) or NodeStatus(node_id, NodeHealth.DOWN)
-            after = change(before)
+            after = replace(change(before), budget=self._budgets.get(node_id, before.budget))
             if entry is not None and after == before:
                 return
             try:
@@ -118,15 +134,24 @@ class Nodes:
             return
 
     def _encode(self, status: NodeStatus) -> bytes:
-        return media_pb2.NodeState(
-            id=status.id,
-            health=health_to_proto(status.health),
-            sessions=status.sessions,
-            handles=status.handles,
-            peer_connections=status.peer_connections,
-            observe_time=codec.timestamp(self._clock.now()),
-            janus_version=status.version,
-        ).SerializeToString()
+        state = to_proto(status)
+        state.observe_time.CopyFrom(codec.timestamp(self._clock.now()))
+        return state.SerializeToString()
+
+
+def to_proto(status: NodeStatus) -> media_pb2.NodeState:
+    """A node as the wire has it."""
+    return media_pb2.NodeState(
+        id=status.id,
+        health=health_to_proto(status.health),
+        sessions=status.sessions,
+        handles=status.handles,
+        peer_connections=status.peer_connections,
+        janus_version=status.version,
+        packets_received_per_second=status.received,
+        packets_sent_per_second=status.sent,
+        budget_packets_per_second=status.budget,
+    )
 
 
 def health_to_proto(health: NodeHealth) -> media_pb2.NodeHealth.ValueType:
@@ -147,4 +172,7 @@ def _decode(entry: Entry) -> NodeStatus | None:
         sessions=state.sessions,
         handles=state.handles,
         version=state.janus_version,
+        received=state.packets_received_per_second,
+        sent=state.packets_sent_per_second,
+        budget=state.budget_packets_per_second,
     )

@@ -16,7 +16,7 @@ from giaoban.media.v1.media_service_pb2_grpc import MediaServiceServicer
 from giaoban_kit.errors import Forbidden, GiaobanError
 from giaoban_kit.ids import new_id
 from giaoban_kit.service_auth import ServiceIdentity
-from giaoban_kit.tokens import verify_grant
+from giaoban_kit.tokens import current_principal, verify_grant
 from giaoban_kit.validate import Violations
 
 from giaoban_media.conference import acts, codec
@@ -25,7 +25,7 @@ from giaoban_media.config import IceServer
 from giaoban_media.domain import MAX_TILES, Feed, Grant, View
 from giaoban_media.errors import CommandInvalid, GrantInvalid, JoinExpected
 from giaoban_media.metrics import ACTS
-from giaoban_media.nodes import health_to_proto
+from giaoban_media.nodes import to_proto
 from giaoban_media.seat import Ended, RejoinNeeded, Seat, SeatMessage
 from giaoban_media.service import Media
 from giaoban_media.sfu import ReceiveOffer
@@ -82,6 +82,19 @@ class MediaServicer(MediaServiceServicer):
                 with contextlib.suppress(asyncio.CancelledError):
                     await reader
 
+    async def CheckCapacity(  # noqa: N802 - gRPC
+        self,
+        request: pb.CheckCapacityRequest,
+        context: Any,  # noqa: ARG002
+    ) -> pb.CheckCapacityResponse:
+        """Whether there is room for the caller."""
+        check = Violations()
+        meeting_id = check.id("meeting_id", request.meeting_id)
+        check.raise_if_any()
+        caller = current_principal()
+        await self._media.check_capacity(meeting_id, PartyKind(caller.kind), caller.subject)
+        return pb.CheckCapacityResponse()
+
     async def SetRecording(  # noqa: N802 - gRPC
         self,
         request: pb.SetRecordingRequest,
@@ -103,19 +116,7 @@ class MediaServicer(MediaServiceServicer):
         """Media nodes with their load."""
         if not await self._may_operate(PERMISSION_OPERATE):
             raise Forbidden("only operators may see the media nodes")
-        return pb.ListNodesResponse(
-            nodes=[
-                media_pb2.NodeState(
-                    id=each.id,
-                    health=health_to_proto(each.health),
-                    sessions=each.sessions,
-                    handles=each.handles,
-                    peer_connections=each.peer_connections,
-                    janus_version=each.version,
-                )
-                for each in self._media.nodes()
-            ]
-        )
+        return pb.ListNodesResponse(nodes=[to_proto(each) for each in self._media.nodes()])
 
     async def _first(self, context: Any) -> pb.Join:
         try:

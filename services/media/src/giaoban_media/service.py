@@ -11,11 +11,11 @@ from datetime import datetime
 
 from giaoban_kit.clock import Clock
 
-from giaoban_media.conference.model import Room, Stream
+from giaoban_media.conference.model import PartyKind, Room, Stream
 from giaoban_media.domain import Grant, NodeStatus, View
-from giaoban_media.errors import MediaLost, RecordingInProgress, RoomNotFound
+from giaoban_media.errors import MediaCapacity, MediaLost, RecordingInProgress, RoomNotFound
 from giaoban_media.meetings import Meetings
-from giaoban_media.metrics import JOIN_SECONDS, SEATS
+from giaoban_media.metrics import CAPACITY_REFUSED, JOIN_SECONDS, SEATS
 from giaoban_media.nodes import Nodes
 from giaoban_media.seat import Entered, Seat
 
@@ -37,25 +37,27 @@ class Media:
     ) -> AsyncIterator[tuple[Seat, Entered]]:
         """A participant's stay for as long as its stream lasts.
 
-        Raises `MeetingEnded`, `ParticipantRemoved`, `NoMediaNode`, `OfferInvalid`, `MediaLost`, `Replaced`.
+        Raises `MeetingEnded`, `ParticipantRemoved`, `NoMediaNode`, `MediaCapacity`, `OfferInvalid`, `MediaLost`,
+        `Replaced`.
         """
         async with self._meetings.using(grant.meeting_id) as meeting:
             started = time.monotonic()
-            for attempt in range(JOIN_ATTEMPTS):
-                await self._meetings.open_room(meeting, grant)
-                seat = self._meetings.seat(meeting, grant)
-                try:
-                    entered = await seat.join(offer_sdp, streams, resume=resume, view=view)
-                except MediaLost:
-                    # The node died under the join: the room is placed elsewhere, join there.
-                    await seat.abandon()
-                    if attempt == JOIN_ATTEMPTS - 1:
+            with self._meetings.admitted(meeting, grant):
+                for attempt in range(JOIN_ATTEMPTS):
+                    await self._meetings.open_room(meeting, grant)
+                    seat = self._meetings.seat(meeting, grant)
+                    try:
+                        entered = await seat.join(offer_sdp, streams, resume=resume, view=view)
+                    except MediaLost:
+                        # The node died under the join: the room is placed elsewhere, join there.
+                        await seat.abandon()
+                        if attempt == JOIN_ATTEMPTS - 1:
+                            raise
+                        continue
+                    except BaseException:
+                        await seat.withdraw()
                         raise
-                    continue
-                except BaseException:
-                    await seat.withdraw()
-                    raise
-                break
+                    break
             JOIN_SECONDS.labels("resume" if entered.resumed else "join").observe(time.monotonic() - started)
             self._meetings.hold(meeting, seat)
             with SEATS.track_inprogress():
@@ -63,6 +65,17 @@ class Media:
                     yield seat, entered
                 finally:
                     seat.detach()
+
+    async def check_capacity(self, meeting_id: str, kind: PartyKind, party_id: str) -> None:
+        """Whether there is room for a party in a meeting now; who is in it has it. Raises `MediaCapacity`."""
+        async with self._meetings.using(meeting_id) as meeting:
+            present = meeting.live.conference.participants.values()
+            known = any(each.party.kind is kind and each.party.id == party_id for each in present)
+            try:
+                self._meetings.check_capacity(meeting, meeting_id, returning=known)
+            except MediaCapacity:
+                CAPACITY_REFUSED.labels("ticket").inc()
+                raise
 
     async def set_recording(self, meeting_id: str, recording_id: str, *, active: bool) -> datetime:
         """Starts or stops the recording of a room. Raises `RoomNotFound`, `RecordingInProgress`."""

@@ -400,12 +400,20 @@ class NodeState(_message.Message):
     PEER_CONNECTIONS_FIELD_NUMBER: _builtins.int
     OBSERVE_TIME_FIELD_NUMBER: _builtins.int
     JANUS_VERSION_FIELD_NUMBER: _builtins.int
+    PACKETS_RECEIVED_PER_SECOND_FIELD_NUMBER: _builtins.int
+    PACKETS_SENT_PER_SECOND_FIELD_NUMBER: _builtins.int
+    BUDGET_PACKETS_PER_SECOND_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     health: Global___NodeHealth.ValueType
     sessions: _builtins.int
     handles: _builtins.int
     peer_connections: _builtins.int
     janus_version: _builtins.str
+    packets_received_per_second: _builtins.int
+    """RTP packets that the node received and sent in a second, measured over its last statistics."""
+    packets_sent_per_second: _builtins.int
+    budget_packets_per_second: _builtins.int
+    """How many packets the node may send in a second before it takes no newcomers."""
     @_builtins.property
     def observe_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -418,10 +426,13 @@ class NodeState(_message.Message):
         peer_connections: _builtins.int = ...,
         observe_time: _timestamp_pb2.Timestamp | None = ...,
         janus_version: _builtins.str = ...,
+        packets_received_per_second: _builtins.int = ...,
+        packets_sent_per_second: _builtins.int = ...,
+        budget_packets_per_second: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["observe_time", b"observe_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["handles", b"handles", "health", b"health", "id", b"id", "janus_version", b"janus_version", "observe_time", b"observe_time", "peer_connections", b"peer_connections", "sessions", b"sessions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget_packets_per_second", b"budget_packets_per_second", "handles", b"handles", "health", b"health", "id", b"id", "janus_version", b"janus_version", "observe_time", b"observe_time", "packets_received_per_second", b"packets_received_per_second", "packets_sent_per_second", b"packets_sent_per_second", "peer_connections", b"peer_connections", "sessions", b"sessions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,11 @@ class MediaServiceStub:
                 request_serializer=giaoban_dot_media_dot_v1_dot_media__service__pb2.ConnectRequest.SerializeToString,
                 response_deserializer=giaoban_dot_media_dot_v1_dot_media__service__pb2.ConnectResponse.FromString,
                 _registered_method=True)
+        self.CheckCapacity = channel.unary_unary(
+                '/giaoban.media.v1.MediaService/CheckCapacity',
+                request_serializer=giaoban_dot_media_dot_v1_dot_media__service__pb2.CheckCapacityRequest.SerializeToString,
+                response_deserializer=giaoban_dot_media_dot_v1_dot_media__service__pb2.CheckCapacityResponse.FromString,
+                _registered_method=True)
         self.SetRecording = channel.unary_unary(
                 '/giaoban.media.v1.MediaService/SetRecording',
                 request_serializer=giaoban_dot_media_dot_v1_dot_media__service__pb2.SetRecordingRequest.SerializeToString,
@@ -60,7 +65,16 @@ class MediaServiceServicer:
         """One stream for one participant, for as long as it is connected. The first message is `join`.
         Any replica takes any participant; `resume` takes a running participant over without a gap.
         Errors end the stream: GRANT_INVALID, MEETING_ENDED, PARTICIPANT_REMOVED, REPLACED (joined again
-        elsewhere), NO_MEDIA_NODE (RetryInfo), OFFER_INVALID, JOIN_EXPECTED. Not idempotent.
+        elsewhere), NO_MEDIA_NODE (RetryInfo), MEDIA_CAPACITY (RetryInfo), OFFER_INVALID, JOIN_EXPECTED.
+        Not idempotent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckCapacity(self, request, context):
+        """Whether the media nodes have room for the caller in this meeting, as `Connect` would decide now; nothing is
+        held. Whoever is in the meeting already always has. Errors: MEDIA_CAPACITY (RetryInfo). Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -88,6 +102,11 @@ def add_MediaServiceServicer_to_server(servicer, server):
                     servicer.Connect,
                     request_deserializer=giaoban_dot_media_dot_v1_dot_media__service__pb2.ConnectRequest.FromString,
                     response_serializer=giaoban_dot_media_dot_v1_dot_media__service__pb2.ConnectResponse.SerializeToString,
+            ),
+            'CheckCapacity': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckCapacity,
+                    request_deserializer=giaoban_dot_media_dot_v1_dot_media__service__pb2.CheckCapacityRequest.FromString,
+                    response_serializer=giaoban_dot_media_dot_v1_dot_media__service__pb2.CheckCapacityResponse.SerializeToString,
             ),
             'SetRecording': grpc.unary_unary_rpc_method_handler(
                     servicer.SetRecording,
@@ -128,6 +147,33 @@ class MediaService:
             '/giaoban.media.v1.MediaService/Connect',
             giaoban_dot_media_dot_v1_dot_media__service__pb2.ConnectRequest.SerializeToString,
             giaoban_dot_media_dot_v1_dot_media__service__pb2.ConnectResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckCapacity(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/giaoban.media.v1.MediaService/CheckCapacity',
+            giaoban_dot_media_dot_v1_dot_media__service__pb2.CheckCapacityRequest.SerializeToString,
+            giaoban_dot_media_dot_v1_dot_media__service__pb2.CheckCapacityResponse.FromString,
             options,
             channel_credentials,
             insecure,

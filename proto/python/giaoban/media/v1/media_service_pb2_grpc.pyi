@@ -20,7 +20,12 @@ class MediaServiceStub:
     """One stream for one participant, for as long as it is connected. The first message is `join`.
     Any replica takes any participant; `resume` takes a running participant over without a gap.
     Errors end the stream: GRANT_INVALID, MEETING_ENDED, PARTICIPANT_REMOVED, REPLACED (joined again
-    elsewhere), NO_MEDIA_NODE (RetryInfo), OFFER_INVALID, JOIN_EXPECTED. Not idempotent.
+    elsewhere), NO_MEDIA_NODE (RetryInfo), MEDIA_CAPACITY (RetryInfo), OFFER_INVALID, JOIN_EXPECTED.
+    Not idempotent.
+    """
+    CheckCapacity: _aio.UnaryUnaryMultiCallable[_media_service_pb2.CheckCapacityRequest, _media_service_pb2.CheckCapacityResponse]
+    """Whether the media nodes have room for the caller in this meeting, as `Connect` would decide now; nothing is
+    held. Whoever is in the meeting already always has. Errors: MEDIA_CAPACITY (RetryInfo). Idempotent.
     """
     SetRecording: _aio.UnaryUnaryMultiCallable[_media_service_pb2.SetRecordingRequest, _media_service_pb2.SetRecordingResponse]
     """Whether the room is being recorded. Recording only. Errors: ROOM_NOT_FOUND,
@@ -41,7 +46,18 @@ class MediaServiceServicer(metaclass=_abc_1.ABCMeta):
         """One stream for one participant, for as long as it is connected. The first message is `join`.
         Any replica takes any participant; `resume` takes a running participant over without a gap.
         Errors end the stream: GRANT_INVALID, MEETING_ENDED, PARTICIPANT_REMOVED, REPLACED (joined again
-        elsewhere), NO_MEDIA_NODE (RetryInfo), OFFER_INVALID, JOIN_EXPECTED. Not idempotent.
+        elsewhere), NO_MEDIA_NODE (RetryInfo), MEDIA_CAPACITY (RetryInfo), OFFER_INVALID, JOIN_EXPECTED.
+        Not idempotent.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckCapacity(
+        self,
+        request: _media_service_pb2.CheckCapacityRequest,
+        context: _aio.ServicerContext[_media_service_pb2.CheckCapacityRequest, _abc.Awaitable[_media_service_pb2.CheckCapacityResponse]],
+    ) -> _abc.Awaitable[_media_service_pb2.CheckCapacityResponse]:
+        """Whether the media nodes have room for the caller in this meeting, as `Connect` would decide now; nothing is
+        held. Whoever is in the meeting already always has. Errors: MEDIA_CAPACITY (RetryInfo). Idempotent.
         """
 
     @_abc_1.abstractmethod

@@ -10,7 +10,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-CORE, PLUGINS, STATUS = "core", "plugins", "status"
+CORE, PLUGINS, STATUS, MEDIA = "core", "plugins", "status", "media"
+STATISTICS = 3
+"""The subtype of media events that carry a handle's counters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +35,24 @@ class Talking:
 
 
 @dataclass(frozen=True, slots=True)
+class Packets:
+    """A connection's counters since it began, at a moment in µs of the node's clock."""
+
+    node_id: str
+    handle: int
+    timestamp: int
+    received: int
+    sent: int
+
+
+@dataclass(frozen=True, slots=True)
 class NodeGone:
     """The node's last will: its connection to the broker broke."""
 
     node_id: str
 
 
-def parse(subject: str, data: bytes) -> list[Load | Talking | NodeGone]:
+def parse(subject: str, data: bytes) -> list[Load | Packets | Talking | NodeGone]:
     """The known facts in one message; what is malformed or of no interest gives none."""
     try:
         _, node_id, kind = subject.split(".")
@@ -51,8 +64,10 @@ def parse(subject: str, data: bytes) -> list[Load | Talking | NodeGone]:
     return [each for each in facts if each is not None]
 
 
-def _fact(node_id: str, kind: str, message: dict[str, Any]) -> Load | Talking | NodeGone | None:
+def _fact(node_id: str, kind: str, message: dict[str, Any]) -> Load | Packets | Talking | NodeGone | None:
     event = message.get("event")
+    if kind == MEDIA:
+        return _packets(node_id, message)
     if kind == STATUS:
         return NodeGone(node_id) if event == "disconnected" else None
     if not isinstance(event, dict):
@@ -72,3 +87,16 @@ def _fact(node_id: str, kind: str, message: dict[str, Any]) -> Load | Talking | 
             meeting_id = room.rpartition("-")[0]
             return Talking(meeting_id, str(data.get("id", "")), what == "talking")
     return None
+
+
+def _packets(node_id: str, message: dict[str, Any]) -> Packets | None:
+    streams = message.get("event")
+    if message.get("subtype") != STATISTICS or not isinstance(streams, list):
+        return None
+    return Packets(
+        node_id,
+        int(message.get("handle_id", 0)),
+        int(message.get("timestamp", 0)),
+        sum(int(each.get("packets-received", 0)) for each in streams),
+        sum(int(each.get("packets-sent", 0)) for each in streams),
+    )
