@@ -264,8 +264,9 @@ def media_process(
     nodes: dict[str, JanusNode],
     keys: ServiceKeys,
     credentials: Credentials,
+    budget: int | None = None,
 ) -> tuple[Process, str, dict[str, str]]:
-    """A media replica's process, its target and its environment."""
+    """A media replica's process, its target and its environment; `budget` is each node's, in packets/s."""
     target = f"127.0.0.1:{free_port()}"
     described = [
         {
@@ -274,6 +275,7 @@ def media_process(
             "api_secret_file": str(credentials.path("janus-api")),
             "admin_key_file": str(credentials.path("janus-room")),
             "rec_dir": str(node.recordings),
+            **({} if budget is None else {"budget_packets_per_second": budget}),
         }
         for node in nodes.values()
     ]
@@ -308,11 +310,18 @@ async def listens(target: str) -> bool:
 
 
 @pytest.fixture(scope="module")
+def budget() -> int | None:
+    """Each node's budget in packets/s; a module with one of its own overrides it."""
+    return None
+
+
+@pytest.fixture(scope="module")
 async def house(
     nats_server_with_accounts: Nats,
     janus_nodes: dict[str, JanusNode],
     credentials: Credentials,
     tmp_path_factory: pytest.TempPathFactory,
+    budget: int | None,
 ) -> AsyncIterator[House]:
     """The migrated stack with replicas `one` and `two`."""
     directory = tmp_path_factory.mktemp("media")
@@ -327,6 +336,7 @@ async def house(
                 nodes=janus_nodes,
                 keys=keys,
                 credentials=credentials,
+                budget=budget,
             )
             if name == "one":
                 migrate = await asyncio.create_subprocess_exec(
