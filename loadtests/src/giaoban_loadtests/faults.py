@@ -4,11 +4,26 @@
 import asyncio
 from collections.abc import Sequence
 
+import httpx
+import websockets
+
+from giaoban_loadtests.gateway_api import ApiError
+from giaoban_loadtests.signalling import SignallingError
 from giaoban_loadtests.stack import LocalStack
 from giaoban_loadtests.systems import SystemFailedError
 from giaoban_loadtests.systems.giaoban import GiaobanAttendee
 
 STEP_SECONDS = 0.02
+# What one trial may end with while parts are being killed; hours of others go on.
+TRIAL_FAILURES = (
+    SystemFailedError,
+    SignallingError,
+    ApiError,
+    httpx.HTTPError,
+    websockets.WebSocketException,
+    OSError,
+    TimeoutError,
+)
 
 
 class Silences:

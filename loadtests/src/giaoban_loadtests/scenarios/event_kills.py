@@ -82,7 +82,12 @@ async def run(context: Context) -> Outcome:
         load = _Load(events, stack.invitee(), wanted["meetings"])
         for number in range(wanted["trials"]):
             for part in context.parts:
-                took = await _kill(stack, events, load, part, wanted["rate"], chance)
+                try:
+                    took = await _kill(stack, events, load, part, wanted["rate"], chance)
+                except (SystemFailedError, *COMMIT_FAILURES) as error:
+                    # One part that does not come back is no reason to throw hours of trials away.
+                    context.say(f"{type(error).__name__}: {error}")
+                    took = None
                 if took is None:
                     never += 1
                 else:

@@ -18,7 +18,15 @@ from dataclasses import dataclass, field, replace
 
 from giaoban_loadtests.clips import Clip, clips_for
 from giaoban_loadtests.crowd import Crowd
-from giaoban_loadtests.faults import STEP_SECONDS, Silences, all_agree, all_back, carrying_node, is_back
+from giaoban_loadtests.faults import (
+    STEP_SECONDS,
+    TRIAL_FAILURES,
+    Silences,
+    all_agree,
+    all_back,
+    carrying_node,
+    is_back,
+)
 from giaoban_loadtests.machine import Watch
 from giaoban_loadtests.results import Figure, SpoiledError, refuse_if_spoiled
 from giaoban_loadtests.scenarios import Context, Outcome
@@ -56,6 +64,7 @@ class Trial:
     differing: int = 0
     recording_stopped: bool = False
     spoiled: str = ""
+    failed: str = ""  # why it did not come to an end, as when the part was not started again
 
 
 @dataclass
@@ -82,10 +91,13 @@ class _Matrix:
             until = time.monotonic() + MEETING_SECONDS
             while self.left and time.monotonic() < until:
                 number, part = self.left.pop(0)
-                trial = await _kill(self.stack, meeting, crowd, part)
+                try:
+                    trial = await _kill(self.stack, meeting, crowd, part)
+                except TRIAL_FAILURES as error:
+                    trial = Trial(failed=f"{type(error).__name__}: {error}")
                 self.trials[part].append(trial)
                 self.context.say(f"{number + 1}/{self.context.parameters['trials']} {part}: {_told(trial)}")
-                if trial.missing or trial.recording_stopped:
+                if trial.failed or trial.missing or trial.recording_stopped:
                     return  # whoever is not back would spoil what comes next
 
 
@@ -106,9 +118,9 @@ async def run(context: Context) -> Outcome:
         try:
             await matrix.go_on()
             meetings += 1
-        except SystemFailedError as error:
+        except TRIAL_FAILURES as error:
             # What is wrong with one meeting or one kill is no reason to throw hours of trials away.
-            context.say(f"meeting given up: {error}")
+            context.say(f"meeting given up: {type(error).__name__}: {error}")
         failed = failed + 1 if len(matrix.left) == before else 0
         if failed == MAX_FAILED_MEETINGS:
             raise SystemFailedError(f"{failed} new meetings in a row did not come to a kill")
@@ -123,8 +135,8 @@ async def run(context: Context) -> Outcome:
 
 
 def _told(trial: Trial) -> str:
-    if trial.spoiled:
-        return trial.spoiled
+    if trial.spoiled or trial.failed:
+        return trial.failed or trial.spoiled
     resumed = f"resumed after {max(trial.resumes):.2f} s" if trial.resumes else "nobody cut"
     return (
         f"ready after {trial.again:.2f} s, longest silence {max(trial.gaps):.2f} s, {trial.lost} of {trial.lost + trial.received} lost, {resumed}, "
@@ -134,9 +146,13 @@ def _told(trial: Trial) -> str:
 
 
 def _figures(part: str, every: list[Trial]) -> list[Figure]:
-    trials = [trial for trial in every if not trial.spoiled]
+    failed = [trial for trial in every if trial.failed]
+    broken = Figure(
+        "R1" if part == "node" else "R2", f"{part}: kills without an end", len(failed), "", "<=", 0
+    )
+    trials = [trial for trial in every if not trial.spoiled and not trial.failed]
     if not trials:
-        return []
+        return [broken] if failed else []
     gaps = [gap for trial in trials for gap in trial.gaps]
     resumes = [seconds for trial in trials for seconds in trial.resumes]
     goal = "R1" if part == "node" else "R2"
@@ -144,7 +160,8 @@ def _figures(part: str, every: list[Trial]) -> list[Figure]:
     lost, received = sum(trial.lost for trial in trials), sum(trial.received for trial in trials)
     found = [
         Figure(goal, f"{part}: kills", len(trials), ""),
-        Figure("", f"{part}: kills that do not count", len(every) - len(trials), ""),
+        broken,
+        Figure("", f"{part}: kills that do not count", sum(bool(t.spoiled) for t in every), ""),
         Figure(goal, f"{part}: endpoints not back", sum(t.missing for t in trials), "", "<=", 0),
         Figure(
             goal, f"{part}: members who show another meeting", sum(t.differing for t in trials), "", "<=", 0

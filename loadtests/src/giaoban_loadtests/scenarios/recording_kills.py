@@ -19,7 +19,7 @@ from pathlib import Path
 
 from giaoban_loadtests.clips import Clip, clips_for
 from giaoban_loadtests.crowd import Crowd
-from giaoban_loadtests.faults import Silences, all_back, carrying_node
+from giaoban_loadtests.faults import TRIAL_FAILURES, Silences, all_back, carrying_node
 from giaoban_loadtests.machine import Watch
 from giaoban_loadtests.results import Figure
 from giaoban_loadtests.scenarios import Context, Outcome
@@ -68,8 +68,8 @@ async def run(context: Context) -> Outcome:
         for part in context.parts:
             try:
                 trial = await _trial(context, stack, clip, part, chance)
-            except SystemFailedError as error:
-                trial = Trial(None, problem=str(error))
+            except TRIAL_FAILURES as error:
+                trial = Trial(None, problem=f"{type(error).__name__}: {error}")
             trials[part].append(trial)
             told = trial.problem or f"ready after {trial.ready_after:.1f} s, {trial.lost:.2f} s lost"
             context.say(f"{number + 1}/{wanted['trials']} {part}: {told}")
