@@ -120,7 +120,8 @@ async def test_a_changed_appointment_counts_at_once(house: House, new_person: Ne
 
     await house.appoint(meeting_id, DUTIES | {"daibieu": "observer"})
     await expect(chair.row(DELEGATE)).to_contain_text("Dự thính")
-    await expect(delegate.button("Giơ tay")).to_have_count(0)
+    await expect(delegate.page.get_by_text("Tư cách tham dự của bạn nay là: Dự thính")).to_be_visible()
+    await expect(delegate.page.get_by_test_id("hand")).to_have_count(0)
     await delegate.sees_moving(delegate.tile(CHAIR))
     await expect(chair.tile(DELEGATE).locator("video")).to_have_count(0)
 

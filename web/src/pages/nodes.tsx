@@ -10,7 +10,8 @@ import { browserZone, formatDateTime } from "../util/time";
 const HEALTH_TONE = { up: "ok", down: "bad", draining: "warn" } as const;
 
 export function NodesPage() {
-  const { t } = useTranslation();
+  const { t, i18n } = useTranslation();
+  const packets = new Intl.NumberFormat(i18n.language);
   useTitle(t("node.title"));
   const nodes = useQuery(nodesQuery);
   return (
@@ -32,6 +33,7 @@ export function NodesPage() {
                 <th scope="col">{t("node.state")}</th>
                 <th scope="col">{t("node.sessions")}</th>
                 <th scope="col">{t("node.peer_connections")}</th>
+                <th scope="col">{t("node.packets")}</th>
                 <th scope="col">{t("node.version")}</th>
                 <th scope="col">{t("node.observed")}</th>
               </tr>
@@ -48,6 +50,10 @@ export function NodesPage() {
                   </td>
                   <td className="number" data-label={t("node.peer_connections")}>
                     {node.peer_connections}
+                  </td>
+                  <td className="number" data-label={t("node.packets")}>
+                    {packets.format(node.packets_sent_per_second)} /{" "}
+                    {packets.format(node.budget_packets_per_second)}
                   </td>
                   <td data-label={t("node.version")}>{node.janus_version}</td>
                   <td className="number" data-label={t("node.observed")}>

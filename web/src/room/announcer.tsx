@@ -101,7 +101,9 @@ export function newsOf(now: RoomState, before: RoomState, t: TFunction): string[
   const nameOf = (id: string) => now.participants.get(id)?.party.name ?? "…";
   const mine = (state: RoomState) => state.floor.holders.find((each) => each.participant_id === state.me);
 
-  if (before.phase === "reconnecting") news.push(t("announce.reconnected"));
+  if (now.role !== null && before.role !== null && now.role !== before.role)
+    news.push(t("announce.role_changed", { role: t(`role.${now.role}`) }));
+  else if (before.phase === "reconnecting") news.push(t("announce.reconnected"));
   if (now.floor !== before.floor) {
     if (mine(now) && (!mine(before) || (mine(now)?.called && !mine(before)?.called))) {
       news.push(t(mine(now)?.called ? "announce.you_called" : "announce.you_granted"));

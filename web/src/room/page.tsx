@@ -19,7 +19,7 @@ import { Devices } from "./devices";
 import { Prejoin } from "./prejoin";
 import type { EndCode } from "./protocol";
 import { Room } from "./room";
-import { RoomSession, TicketRefused } from "./session";
+import { NoRoom, RoomSession, TicketRefused } from "./session";
 import { maySpeak, type RoomState } from "./state";
 import { remember, reopen, takeInterrupted } from "./stay";
 
@@ -139,6 +139,7 @@ function Inside({
   useTitle(meeting.title);
   const phase = useStore(session.state, (state) => state.phase);
   const ready = useStore(session.state, (state) => state.room !== null);
+  const full = useStore(session.state, (state) => state.full);
   const ended = useStore(session.state, (state) => state.ended);
   const over = phase === "ended" || phase === "left";
 
@@ -157,8 +158,9 @@ function Inside({
   if (over) return <Out ended={ended} meeting={meeting} onAgain={onAgain} />;
   if (phase === "waiting" || !ready) {
     return (
-      <Hall title={meeting.title} state={t(phase === "waiting" ? "room.waiting" : "room.connecting")}>
+      <Hall title={meeting.title} state={t(waitingFor(phase, full))}>
         {phase === "waiting" && <p>{t("room.waiting_detail")}</p>}
+        {full && <p>{t("reason.MEDIA_CAPACITY.remedy")}</p>}
         <Button onPress={() => session.leave()}>{t("app.cancel")}</Button>
       </Hall>
     );
@@ -229,6 +231,11 @@ const REFUSALS: Readonly<Record<string, EndCode>> = {
   WAITING_LIMIT_REACHED: "participant_limit",
 };
 
+function waitingFor(phase: RoomState["phase"], full: boolean) {
+  if (full) return "reason.MEDIA_CAPACITY.title";
+  return phase === "waiting" ? "room.waiting" : "room.connecting";
+}
+
 /** A ticket; a refusal that asking again would not change becomes the end of the stay. */
 async function ticketFor(meetingId: string): Promise<string> {
   try {
@@ -237,7 +244,9 @@ async function ticketFor(meetingId: string): Promise<string> {
     return ticket;
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    const code = REFUSALS[error.problem.reason];
+    const { reason, retry_after_seconds: wait } = error.problem;
+    if (reason === "MEDIA_CAPACITY") throw new NoRoom(wait === null ? undefined : wait * 1000);
+    const code = REFUSALS[reason];
     throw code ? new TicketRefused(code, error) : error;
   }
 }

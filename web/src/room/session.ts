@@ -14,6 +14,8 @@ import { CommandRefused, ConnectionLost, Signalling } from "./ws";
 
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 10_000;
+/** When no media server has room and nobody says when there may be. */
+const FULL_RETRY_MS = 10_000;
 const VIEW_INTERVAL_MS = 300;
 /** ICE restarts in a row before everything is built anew. */
 const MAX_RESTARTS = 2;
@@ -28,8 +30,15 @@ export class TicketRefused extends Error {
   }
 }
 
+/** There is no room at the moment: it may be asked again after so many milliseconds, not earlier. */
+export class NoRoom extends Error {
+  constructor(readonly retryMs: number = FULL_RETRY_MS) {
+    super("no media server has room");
+  }
+}
+
 export interface SessionOptions {
-  /** A single-use ticket; throws TicketRefused, or anything else when it is worth trying again. */
+  /** A single-use ticket; throws TicketRefused, NoRoom, or anything else when it is worth trying again. */
   ticket: () => Promise<string>;
   url: string;
   devices: Devices;
@@ -91,6 +100,7 @@ export class RoomSession {
       if (!resume && this.hasTracks) offer = await this.publisher.build(this.currentTracks());
     } catch (error) {
       if (error instanceof TicketRefused) this.end(error.code, error.message, error.cause);
+      else if (error instanceof NoRoom) this.comeBackWhenThereIsRoom(error.retryMs);
       else this.comeBackLater();
       return;
     }
@@ -188,7 +198,12 @@ export class RoomSession {
         this.state.setState({ waiting: message.waiting });
         break;
       case "ended":
-        if (RETRIED_CODES.includes(message.code)) this.signalling?.close();
+        if (message.code === "media_capacity") {
+          const { signalling } = this;
+          this.signalling = null; // its close asks for no earlier return
+          signalling?.close();
+          this.comeBackWhenThereIsRoom();
+        } else if (RETRIED_CODES.includes(message.code)) this.signalling?.close();
         else this.end(message.code, message.detail);
         break;
     }
@@ -199,7 +214,7 @@ export class RoomSession {
     this.restarts = 0;
     this.iceServers = message.ice_servers;
     this.publisher.setIceServers(message.ice_servers);
-    this.state.setState({ phase: "joined", me: message.participant_id, role: message.role });
+    this.state.setState({ phase: "joined", full: false, me: message.participant_id, role: message.role });
     // Whoever only watches from now on is neither seen nor heard, and the camera's light goes out.
     if (!maySpeak(message.role)) this.devices.close();
     try {
@@ -286,6 +301,14 @@ export class RoomSession {
     const backoff = Math.min(FIRST_RETRY_MS * 2 ** this.retries++, LAST_RETRY_MS);
     clearTimeout(this.retryTimer);
     this.retryTimer = setTimeout(() => void this.connect(), backoff * (0.5 + Math.random() / 2));
+  }
+
+  private comeBackWhenThereIsRoom(retryMs = FULL_RETRY_MS): void {
+    if (this.finished) return;
+    this.state.setState({ full: true });
+    clearTimeout(this.retryTimer);
+    // A little later, each at another moment: not everybody who was refused comes back at once.
+    this.retryTimer = setTimeout(() => void this.connect(), retryMs * (1 + Math.random() / 4));
   }
 
   private readonly comeBackNow = (): void => {

@@ -18,6 +18,8 @@ export type Phase = "connecting" | "waiting" | "joined" | "reconnecting" | "ende
 
 export interface RoomState {
   phase: Phase;
+  /** True while nobody more can be let in: it is tried again by itself. */
+  full: boolean;
   me: string | null;
   role: Role | null;
   revision: number | null;
@@ -36,6 +38,7 @@ export interface RoomState {
 
 export const EMPTY: RoomState = {
   phase: "connecting",
+  full: false,
   me: null,
   role: null,
   revision: null,
