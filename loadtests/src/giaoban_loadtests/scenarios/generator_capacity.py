@@ -18,7 +18,7 @@ from giaoban_loadtests.scenarios import Context, Outcome
 
 HYPOTHESIS = "One process on one core carries hundreds of full-stack endpoints"
 PARAMETERS = {"endpoints": 60, "meetings": 2, "seconds": 10, "joins_per_second": 20}
-SECONDS = 240
+SECONDS = 420
 GOAL_ENDPOINTS = 600
 PUBLISHERS = 3
 SETTLE_SECONDS = 3.0
