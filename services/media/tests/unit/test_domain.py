@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -20,7 +21,9 @@ from giaoban_media.conference.model import (
     Stage,
     Stream,
 )
-from giaoban_media.domain import Feed, Layer, View, desired, muted_mids, wanted
+from giaoban_media.domain import Feed, Layer, View, concerned, desired, muted_mids, wanted
+from hypothesis import given
+from hypothesis import strategies as st
 
 NOW = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 MICROPHONE, CAMERA, SCREEN = (
@@ -50,6 +53,30 @@ def feed(who: str, stream: Stream) -> Feed:
 def with_floor(conference: Conference, *names: str) -> Conference:
     """The same with these having the floor."""
     return replace(conference, floor=Floor(holders=tuple(FloorHolder(each, NOW) for each in names)))
+
+
+def put(conference: Conference, who: Participant) -> Conference:
+    """The same with an entry written."""
+    return replace(conference, participants={**conference.participants, who.id: who})
+
+
+STEPS: tuple[Callable[[Conference], Conference], ...] = (
+    lambda now: with_floor(now, "one"),
+    lambda now: with_floor(now, "silent"),
+    with_floor,
+    lambda now: put(now, replace(ONE, muted=True)),
+    lambda now: put(now, replace(ONE, publication=1)),
+    lambda now: put(now, replace(TWO, removed=True)),
+    lambda now: put(now, replace(TWO, streams=(MICROPHONE, SCREEN))),
+    lambda now: put(now, replace(SILENT, streams=(CAMERA,))),
+    lambda now: replace(now, stage=Stage(participant_id="two")),
+    lambda now: replace(now, stage=Stage(screen_participant_id="two")),
+    lambda now: replace(
+        now, participants={key: now.participants[key] for key in now.participants if key != "one"}
+    ),
+    lambda now: now and replace(now, room=now.room and replace(now.room, policy=MicrophonePolicy.OPEN)),
+)
+"""What may happen to a meeting, one after the other."""
 
 
 def test_everybody_receives_the_audible_and_the_stage_but_nobody_themselves() -> None:
@@ -98,8 +125,8 @@ def test_nothing_comes_from_those_who_were_removed() -> None:
 def test_microphones_are_closed_until_their_owner_may_be_heard() -> None:
     """The camera stays."""
     assert muted_mids(MEETING, "one") == {"0"}
-    assert muted_mids(with_floor(MEETING, "one"), "one") == set()
-    assert muted_mids(MEETING, "stranger") == set()
+    assert muted_mids(with_floor(MEETING, "one"), "one") == frozenset()
+    assert muted_mids(MEETING, "stranger") == frozenset()
 
 
 def test_a_change_that_is_none_for_a_participants_media_leaves_its_desired_state_equal() -> None:
@@ -127,3 +154,34 @@ def test_nothing_is_desired_for_who_is_not_there() -> None:
     """Nor without a room."""
     assert desired(MEETING, "stranger", View()) is None
     assert desired(replace(MEETING, room=None), "two", View()) is None
+
+
+def test_a_change_concerns_those_whose_entries_it_changed() -> None:
+    """A hand raised or the floor for somebody who sends nothing concern nobody's media; a poor link its owner's."""
+    assert concerned(MEETING, with_floor(MEETING, "silent")) is None  # the chair's picture leaves the stage
+    blind = replace(MEETING, participants={**EVERYONE, "chair": replace(CHAIR, streams=(MICROPHONE,))})
+    assert concerned(blind, with_floor(blind, "silent")) == frozenset()
+    poor = {**EVERYONE, "one": replace(ONE, link_quality=20)}
+    assert concerned(MEETING, replace(MEETING, participants=poor)) == frozenset({"one"})
+    came = {**EVERYONE, "late": person("late")}
+    assert concerned(MEETING, replace(MEETING, participants=came)) == frozenset({"late"})
+    assert concerned(replace(MEETING, participants=came), MEETING) == frozenset({"late"})
+
+
+@given(
+    st.lists(st.sampled_from(range(12)), min_size=1, max_size=6),
+    st.lists(st.sampled_from(range(12)), max_size=6),
+)
+def test_nobody_is_left_out_for_whom_something_else_follows(first: list[int], then: list[int]) -> None:
+    """Whoever is not concerned by a change has the same desired state before and after it, whatever they look at."""
+    before = after = MEETING
+    for step in first:
+        before = after = STEPS[step](before)
+    for step in then:
+        after = STEPS[step](after)
+    whose = concerned(before, after)
+    if whose is None:
+        return
+    for name in EVERYONE.keys() - whose:
+        for view in (View(), View(tiles=("one", "two", "silent")), View(audio_only=True)):
+            assert desired(before, name, view) == desired(after, name, view)
