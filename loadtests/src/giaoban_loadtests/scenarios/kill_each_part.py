@@ -125,7 +125,7 @@ async def run(context: Context) -> Outcome:
         if failed == MAX_FAILED_MEETINGS:
             raise SystemFailedError(f"{failed} new meetings in a row did not come to a kill")
     figures = [figure for part in context.parts for figure in _figures(part, matrix.trials[part])]
-    if not figures:
+    if all(trial.spoiled for trials in matrix.trials.values() for trial in trials):
         raise SpoiledError("no report, the generator spoiled every trial. Use a quieter machine")
     figures.append(Figure("", "meetings needed", meetings, ""))
     gaps = {
@@ -151,8 +151,9 @@ def _figures(part: str, every: list[Trial]) -> list[Figure]:
         "R1" if part == "node" else "R2", f"{part}: kills without an end", len(failed), "", "<=", 0
     )
     trials = [trial for trial in every if not trial.spoiled and not trial.failed]
+    spoiled = Figure("", f"{part}: kills that do not count", sum(bool(t.spoiled) for t in every), "")
     if not trials:
-        return [broken] if failed else []
+        return [broken, spoiled]
     gaps = [gap for trial in trials for gap in trial.gaps]
     resumes = [seconds for trial in trials for seconds in trial.resumes]
     goal = "R1" if part == "node" else "R2"
@@ -161,7 +162,7 @@ def _figures(part: str, every: list[Trial]) -> list[Figure]:
     found = [
         Figure(goal, f"{part}: kills", len(trials), ""),
         broken,
-        Figure("", f"{part}: kills that do not count", sum(bool(t.spoiled) for t in every), ""),
+        spoiled,
         Figure(goal, f"{part}: endpoints not back", sum(t.missing for t in trials), "", "<=", 0),
         Figure(
             goal, f"{part}: members who show another meeting", sum(t.differing for t in trials), "", "<=", 0
