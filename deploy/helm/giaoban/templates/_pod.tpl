@@ -100,7 +100,8 @@ envFrom:
       "url" (printf "ws://%s:%d" $host (int $root.Values.mediaNode.apiPort))
       "api_secret_file" "/secrets/node/api-secret"
       "admin_key_file" "/secrets/node/admin-key"
-      "rec_dir" "/recordings") -}}
+      "rec_dir" "/recordings"
+      "budget_packets_per_second" (mul (int $root.Values.mediaNode.eventLoops) (int $root.Values.mediaNode.budgetPacketsPerSecondPerLoop))) -}}
 {{- end -}}
 {{- toJson $nodes -}}
 {{- end -}}

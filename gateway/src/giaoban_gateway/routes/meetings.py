@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Response
 from giaoban.media.v1 import media_service_pb2 as media_pb
 from giaoban.scheduling.v1 import scheduling_pb2
 from giaoban.scheduling.v1 import scheduling_service_pb2 as pb
-from giaoban_kit.errors import DeadlineExceeded, Precondition, Unavailable
+from giaoban_kit.errors import GiaobanError, Precondition
 from giaoban_kit.logging import get_logger
 
 from giaoban_gateway.auth import IsCaller, UsesServices
@@ -26,7 +26,7 @@ from giaoban_gateway.schemas.meetings import (
 from giaoban_gateway.tickets import CONNECT_LIFETIME, refusals
 
 CONNECT = "connect"
-CAPACITY_SECONDS = 1.0
+CAPACITY_SECONDS = 0.5
 """How long a ticket waits for media's word whether there is room."""
 
 log = get_logger(__name__)
@@ -163,7 +163,9 @@ async def create_connect_ticket(meeting_id: PathId, uses: UsesServices, caller: 
             await uses.media.CheckCapacity(
                 media_pb.CheckCapacityRequest(meeting_id=meeting_id), timeout=CAPACITY_SECONDS
             )
-        except (Unavailable, DeadlineExceeded) as error:
+        except GiaobanError as error:
+            if error.reason == "MEDIA_CAPACITY":
+                raise
             # Media decides at the join in any case, and may be back by then.
             log.info("capacity_not_known", meeting_id=meeting_id, reason=error.reason)
         ticket, expires_at = await uses.tickets.issue(
