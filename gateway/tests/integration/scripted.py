@@ -194,11 +194,17 @@ class Media(MediaServiceServicer):
     resumed: bool = True
     at_once: tuple[pb.ConnectResponse, ...] = ()  # said in the same breath as `joined`
     refuse: GiaobanError | None = None
+    full: GiaobanError | None = None
     silent: bool = False
     echo: bool = True
     seats: list[Seat] = field(default_factory=list)
     came: asyncio.Queue[Seat] = field(default_factory=asyncio.Queue)
     participant_ids: Mapping[str, str] = field(default_factory=dict)
+
+    async def CheckCapacity(self, request: Any, context: Any) -> pb.CheckCapacityResponse:
+        if self.full is not None:
+            raise self.full
+        return pb.CheckCapacityResponse()
 
     async def Connect(self, requests: Any, context: Any) -> AsyncIterator[pb.ConnectResponse]:
         first = await anext(aiter(requests))

@@ -3,13 +3,14 @@
 
 import asyncio
 import time
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 from giaoban_gateway.app import create_app
 from giaoban_gateway.config import Config
-from giaoban_kit.errors import Conflict, Internal, Unauthenticated
+from giaoban_kit.errors import Conflict, Exhausted, Internal, Unauthenticated, Unavailable
 from giaoban_kit.testing.keys import UserTokens
 
 ULID = "01J00000000000000000000000"
@@ -435,6 +436,19 @@ async def test_a_part_that_hangs_is_not_waited_for_without_end(house: Any) -> No
     body = problem(await house.web.get("/v1/me", headers=house.bearer(), timeout=10), 504)
     assert time.monotonic() - began < 7
     assert body["reason"] == "DEADLINE_EXCEEDED"
+
+
+async def test_no_ticket_without_room_at_a_media_node(house: Any) -> None:
+    """Full nodes: 503 with media's own Retry-After, at once; what else ails media is left to the join."""
+    path, token = f"/v1/meetings/{ULID}/connect-tickets", house.bearer()
+    full = Exhausted("The media servers are full.", retry_after=timedelta(seconds=10))
+    full.reason = "MEDIA_CAPACITY"
+    house.media.full = full
+    answer = await house.web.post(path, headers=token)
+    assert problem(answer, 503)["reason"] == "MEDIA_CAPACITY"
+    assert answer.headers["retry-after"] == "10"
+    house.media.full = Unavailable("Media is not there.")
+    assert (await house.web.post(path, headers=token)).status_code == 201
 
 
 async def test_without_nats_tickets_are_refused_at_once(house: Any, nats_process: Any) -> None:

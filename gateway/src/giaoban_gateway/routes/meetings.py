@@ -26,7 +26,7 @@ from giaoban_gateway.schemas.meetings import (
 from giaoban_gateway.tickets import CONNECT_LIFETIME, refusals
 
 CONNECT = "connect"
-CAPACITY_SECONDS = 0.5
+CAPACITY_SECONDS = 1.0
 """How long a ticket waits for media's word whether there is room."""
 
 log = get_logger(__name__)

@@ -51,6 +51,7 @@ async def test_no_node_is_down_because_nats_was(server: NatsServer, own_js: JetS
         await ensure_bucket(own_js, "test-nodes"),
         SystemClock(),
         lambda: seen.append((nodes.health("a"), nodes.health("b"))),
+        {},
     )
     running = asyncio.create_task(nodes.run())
     nodes.report("a", NodeHealth.UP)
