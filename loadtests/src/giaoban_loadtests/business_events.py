@@ -23,9 +23,11 @@ from giaoban_kit.outbox import Outbox
 from giaoban_loadtests.stack import LocalStack
 
 CONSUMER = "notifications-meetings"
+TOLD = r"\.meeting\.(scheduled|changed|cancelled)\."  # what notifications listens to
 POSTGRES = "127.0.0.1:17432"
 POOL = 8  # transactions at once
 LOOK_SECONDS = 0.005
+WAIT_SECONDS = 0.1
 SECOND = timedelta(seconds=1)
 
 
@@ -80,9 +82,11 @@ class Events:
             return int(await connection.fetchval("SELECT count(*) FROM outbox WHERE published_at IS NULL"))
 
     async def committed(self) -> list[tuple[str, str]]:
-        """Return (event, meeting) of all in the outbox, in their order: the truth about what was committed."""
+        """Return (event, meeting) of all for notifications in the outbox, in their order: the truth about commits."""
         async with _connection(self._publishing) as connection:
-            rows = await connection.fetch("SELECT id, subject FROM outbox ORDER BY position")
+            rows = await connection.fetch(
+                "SELECT id, subject FROM outbox WHERE subject ~ $1 ORDER BY position", TOLD
+            )
         return [(row["id"], row["subject"].rpartition(".")[2]) for row in rows]
 
     async def effects(self) -> Effects:
@@ -98,6 +102,16 @@ class Events:
         for row in entries:
             found.setdefault(row["meeting_id"], []).append(row["event_id"])
         return Effects({row["event_id"]: row["count"] for row in remembered}, found)
+
+    async def all_done(self, seconds: float) -> bool:
+        """Wait at most `seconds` until all that is committed has had its effect; return whether it has."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < deadline:
+            ids = {event_id for event_id, _ in await self.committed()}
+            if ids <= (await self.effects()).times_remembered.keys():
+                return True
+            await asyncio.sleep(WAIT_SECONDS)
+        return False
 
     async def watch(self, seen: dict[str, float]) -> None:
         """Write to `seen` when (event loop's clock) each event's effect was first there; runs until cancelled.

@@ -45,7 +45,7 @@ class _Load:
 
     def __init__(self, events: Events, invitee: tuple[str, str], meetings: int) -> None:
         self._events, self._invitee = events, invitee
-        self._meetings = [new_id() for _ in range(meetings)]
+        self.meetings = [new_id() for _ in range(meetings)]
         self._number = 0
         self.acknowledged = set[str]()
         self.unanswered = 0
@@ -53,7 +53,7 @@ class _Load:
     async def commit(self, rate: int, until: asyncio.Event) -> None:
         """Commit until told to stop, each meeting at its share of the rate."""
         await asyncio.gather(
-            *(self._commit(meeting, rate / len(self._meetings), until) for meeting in self._meetings)
+            *(self._commit(meeting, rate / len(self.meetings), until) for meeting in self.meetings)
         )
 
     async def _commit(self, meeting_id: str, rate: float, until: asyncio.Event) -> None:
@@ -98,12 +98,13 @@ async def run(context: Context) -> Outcome:
                     else f"all done {took:.1f} s after it was ready"
                 )
                 context.say(f"{number + 1}/{wanted['trials']} {part}: {told}")
-        committed, done = await events.committed(), await events.effects()
+        every, done = await events.committed(), await events.effects()
+    committed = [(event_id, meeting_id) for event_id, meeting_id in every if meeting_id in load.meetings]
     order: dict[str, list[str]] = {}
     for event_id, meeting_id in committed:
         order.setdefault(meeting_id, []).append(event_id)
     ids = {event_id for event_id, _ in committed}
-    written = [event_id for entries in done.entries.values() for event_id in entries]
+    written = [event_id for meeting_id in order for event_id in done.entries.get(meeting_id, [])]
     disordered = sum(
         done.entries.get(meeting_id, []) != wanted_order for meeting_id, wanted_order in order.items()
     )
@@ -146,9 +147,5 @@ async def _kill(
     finally:
         enough.set()
         await committing
-    while loop.time() < ready + EFFECT_SECONDS:
-        ids = {event_id for event_id, _ in await events.committed()}
-        if ids <= set((await events.effects()).times_remembered):
-            return loop.time() - ready
-        await asyncio.sleep(RETRY_SECONDS)
-    return None
+    done = await events.all_done(ready + EFFECT_SECONDS - loop.time())
+    return loop.time() - ready if done else None
