@@ -34,6 +34,7 @@ HEADLINE = (
     "join_storm",
     "floor_fan_out",
     "twenty_parallel_meetings",
+    "drain_a_node",
 )
 MAX_PARAMETER = 100_000
 SYSTEMS = ("giaoban", "janus")
