@@ -35,6 +35,7 @@ BATCH = 2_000
 BATCH_SECONDS = 120.0
 AT_ONCE = 4
 WARM_UP = 48
+KEEP_SECONDS = 2.0
 PARTS_MEASURED = ("gateway", "identity", "postgres")
 FAMILIES = (
     "Nguyễn",
@@ -178,7 +179,9 @@ def _typed(number: int) -> str:
 
 async def _search(tokens: Sequence[str], per_second: int, count: int) -> list[float]:
     loop, delays = asyncio.get_running_loop(), list[float]()
-    async with httpx.AsyncClient(base_url=BASE_URL, trust_env=False, timeout=20) as client:
+    # Servers close what has been idle for 5 s: a request that meets that would be lost.
+    limits = httpx.Limits(keepalive_expiry=KEEP_SECONDS)
+    async with httpx.AsyncClient(base_url=BASE_URL, trust_env=False, timeout=20, limits=limits) as client:
 
         async def one(number: int, due: float) -> None:
             answer = await client.get(
