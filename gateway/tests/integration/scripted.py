@@ -226,8 +226,8 @@ class Media(MediaServiceServicer):
                     ice_servers=[pb.IceServer(urls=["stun:10.0.0.1"])],
                 )
             )
-            for message in self.at_once:
-                yield message
+            for response in self.at_once:
+                yield response
             while (message := await seat.outbox.get()) is not None:
                 if isinstance(message, GiaobanError):
                     raise message

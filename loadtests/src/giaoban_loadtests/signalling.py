@@ -32,7 +32,7 @@ FORMER_PUBLISHER = 1.0  # seconds after the new one is connected
 FORMER_RECEIVER = 3.0  # seconds after the new one was offered
 STABLE_AFTER = 10.0  # seconds in a meeting after which backing off begins anew
 LEFT = "left"  # what `run` returns after `leave`: the server closes such a connection without a word
-RETRIED_CODES = {"server_stopping", "appointment_changed", "no_media_node", "internal"}
+RETRIED_CODES = {"server_stopping", "appointment_changed", "no_media_node", "media_capacity", "internal"}
 
 
 @lru_cache(maxsize=64)

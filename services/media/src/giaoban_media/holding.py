@@ -86,6 +86,7 @@ class Holding:
         before the node knew of it: then it would stay until its session times out.
         """
         now = await self.read()
+        await self.leave_former()
         if self.peer is None or self._ownership is None:
             return
         theirs = now is not None and now.epoch > self._ownership.epoch

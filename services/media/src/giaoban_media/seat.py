@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 from giaoban_kit.clock import Clock
 from giaoban_kit.errors import GiaobanError
 
+from giaoban_media.background import RETRY_DELAY, Background
 from giaoban_media.conference import acts
 from giaoban_media.conference.live import LiveMeeting
 from giaoban_media.conference.model import Conference, Connection, Room, Source, Stream
@@ -56,10 +58,8 @@ FORMER_KEPT = 5.0
 HANDOVER = 1.0
 """Seconds in which the others come to receive from the new node what is sent there."""
 
-RETRY_DELAY = 0.2
+_GRACE = "grace"
 MAX_STREAMS = 4
-EVENTUALLY = 150
-"""Attempts, `RETRY_DELAY` apart, until a write to the live state is given up: half a minute without NATS."""
 QUALITY_RECOVERY = 10.0
 """Seconds without loss after which a link counts as good again."""
 
@@ -117,14 +117,11 @@ class Seat:
         self._on_end = on_end
         self._view = View()
         self._media = asyncio.Lock()
-        self._writing = asyncio.Lock()
         self._wake = asyncio.Event()
         self._fulfilled: Desired | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background(grant.participant_id)
         self._pending: tuple[Stream, ...] | None = None
         self._presence = Presence(grant, live, news, clock)
-        self._quality_reset: asyncio.TimerHandle | None = None
-        self._grace: asyncio.TimerHandle | None = None
         self._ended = False
 
     @property
@@ -160,7 +157,7 @@ class Seat:
         await self._presence.enter(
             Connection.CONNECTING if publishing else Connection.CONNECTED, keeps_streams=resumed
         )
-        self._spawn(self._run())
+        self._background.spawn(self._run())
         self.wake()
         return Entered(self.participant_id, answer, resumed)
 
@@ -171,22 +168,19 @@ class Seat:
     def detach(self) -> None:
         """The stream is gone without a farewell: the place is kept for a while."""
         if not self._ended:
-            loop = asyncio.get_running_loop()
-            self._spawn(self._eventually(self._presence.lost))
-            self._grace = loop.call_later(
-                LOST_GRACE, lambda: self._spawn(self._give_up("lost", keep_entry=False))
-            )
+            self._background.write(self._presence.lost)
+            self._background.later(_GRACE, LOST_GRACE, lambda: self._give_up("lost", keep_entry=False))
 
     async def abandon(self) -> None:
         """The process ends: media is left running for whoever takes it over."""
         self._ended = True
-        await self._stop_tasks()
+        await self._background.stopped()
         await self._holding.let_go()
 
     async def withdraw(self) -> None:
         """The join was refused: what was begun for it ends, what it would have taken over goes on."""
         self._ended = True
-        await self._stop_tasks()
+        await self._background.stopped()
         if self._holding.begun:
             with contextlib.suppress(GiaobanError):
                 await self._holding.yield_up()
@@ -195,7 +189,7 @@ class Seat:
     def superseded(self, epoch: int, holder: str) -> None:
         """The journal shows an owner; a higher epoch of another seat means that it holds the participant now."""
         if self._holding.lost_to(epoch, holder) and not self._ended:
-            self._spawn(self._yield_to_other())
+            self._background.spawn(self._yield_to_other())
 
     def wake(self) -> None:
         """Something of the media may not be as desired."""
@@ -289,7 +283,7 @@ class Seat:
 
     def _follow_peer(self) -> None:
         if self._holding.peer is not None:
-            self._spawn(self._follow(self._holding.peer))
+            self._background.spawn(self._follow(self._holding.peer))
         # What is sent and received where the room was before ends when the new connections carry it.
         self._leave_former_in(FORMER_KEPT)
 
@@ -341,43 +335,25 @@ class Seat:
 
     def _published(self) -> None:
         streams, self._pending = self._pending, None
-        self._spawn(self._eventually(lambda: self._presence.connected(streams)))
+        self._background.write(lambda: self._presence.connected(streams))
         self._leave_former_in(HANDOVER)
 
     def _leave_former_in(self, seconds: float) -> None:
         if self._holding.former is not None:
-            loop = asyncio.get_running_loop()
-            loop.call_later(seconds, lambda: self._spawn(self._holding.leave_former()))
+            self._background.later("former", seconds, self._holding.leave_former)
 
     def _unpublished(self) -> None:
         if self._pending is not None:
             return  # the old connection's end, while a new one is coming up
         self.messages.put_nowait(RejoinNeeded("the media connection was lost"))
-        self._spawn(self._eventually(lambda: self._presence.disconnected(Connection.CONNECTING)))
+        self._background.write(lambda: self._presence.disconnected(Connection.CONNECTING))
 
     def _note_quality(self, percent: int) -> None:
-        if self._quality_reset is not None:
-            self._quality_reset.cancel()
-        loop = asyncio.get_running_loop()
-        self._quality_reset = loop.call_later(
-            QUALITY_RECOVERY, lambda: self._spawn(self._eventually(lambda: self._presence.quality(100)))
-        )
-        self._spawn(self._eventually(lambda: self._presence.quality(percent)))
+        recovered = partial(self._background.eventually, partial(self._presence.quality, 100))
+        self._background.later("quality", QUALITY_RECOVERY, recovered)
+        self._background.write(lambda: self._presence.quality(percent))
 
     # Inside: state
-
-    async def _eventually(self, work: Callable[[], Awaitable[None]]) -> None:
-        """Does something that needs the bucket; tries again while it is away."""
-        async with self._writing:  # in the order in which things happened
-            for _ in range(EVENTUALLY):
-                try:
-                    await work()
-                except GiaobanError as error:
-                    _log.info("seat_write_postponed", participant_id=self.participant_id, reason=error.reason)
-                    await asyncio.sleep(RETRY_DELAY)
-                else:
-                    return
-        _log.error("seat_write_given_up", participant_id=self.participant_id)
 
     async def _run(self) -> None:
         while not self._ended:
@@ -386,11 +362,11 @@ class Seat:
             try:
                 await self._reconcile()
             except Replaced:
-                self._spawn(self._yield_to_other())
+                self._background.spawn(self._yield_to_other())
                 return
             except (MeetingEnded, ParticipantRemoved) as error:
                 reason = "meeting_ended" if isinstance(error, MeetingEnded) else "removed"
-                self._spawn(
+                self._background.spawn(
                     self._give_up(reason, keep_entry=isinstance(error, ParticipantRemoved), error=error)
                 )
                 return
@@ -405,7 +381,7 @@ class Seat:
         room = self._room_key()
         me = self._presence.entry
         if me is None:
-            if self._grace is None:
+            if not self._background.waits_for(_GRACE):
                 # The live state was lost: what this replica knows is written again.
                 await self._presence.restore()
             return
@@ -423,9 +399,8 @@ class Seat:
         now = desired(self._live.conference, self.participant_id, self._view)
         if now is None:
             return
-        self._fulfilled = (
-            None  # what changes and changes back meanwhile is no change to `follow`, but one to the node
-        )
+        # What changes and changes back meanwhile is no change to `follow`, but one to the node.
+        self._fulfilled = None
         await peer.mute(now.muted)
         await peer.record(self._recording_name(now.room))
         await peer.receive(now.feeds)
@@ -452,7 +427,7 @@ class Seat:
             return
         self._ended = True
         self.messages.put_nowait(Ended(Replaced("you have joined this meeting from elsewhere")))
-        await self._eventually(self._holding.yield_up)
+        await self._background.eventually(self._holding.yield_up)
         self._finish()
 
     async def _give_up(self, reason: str, *, keep_entry: bool, error: GiaobanError | None = None) -> None:
@@ -463,37 +438,13 @@ class Seat:
             self.messages.put_nowait(Ended(error))
         me = self._presence.entry or self._presence.last
         await self._holding.end()
-        await self._eventually(self._holding.release)
+        await self._background.eventually(self._holding.release)
         if not keep_entry:
-            await self._eventually(lambda: depart(self._live, self.participant_id))
+            await self._background.eventually(lambda: depart(self._live, self.participant_id))
         if me is not None:
             await self._news.left(self.grant.meeting_id, self.grant.organisation_id, me, reason)
         self._finish()
 
     def _finish(self) -> None:
-        for timer in (self._quality_reset, self._grace):
-            if timer is not None:
-                timer.cancel()
-        current = asyncio.current_task()
-        for task in list(self._tasks):
-            if task is not current:
-                task.cancel()
+        self._background.stop()
         self._on_end(self)
-
-    async def _stop_tasks(self) -> None:
-        for timer in (self._quality_reset, self._grace):
-            if timer is not None:
-                timer.cancel()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _spawn(self, work: object) -> None:
-        task: asyncio.Task[None] = asyncio.ensure_future(work)  # type: ignore[call-overload]
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("seat_task_failed", participant_id=self.participant_id, exc_info=error)
