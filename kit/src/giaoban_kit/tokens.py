@@ -12,13 +12,14 @@ from typing import Any, Literal
 
 import grpc
 import jwt
+from cachetools import TLRUCache
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from giaoban.identity.v1.identity_service_pb2 import GetJwksRequest
 from giaoban.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 
 from giaoban_kit.errors import GiaobanError, Unauthenticated, Unavailable
 from giaoban_kit.ids import is_id, new_id
-from giaoban_kit.service_auth import LEEWAY_SECONDS, ServiceIdentity, verify_by_issuer
+from giaoban_kit.service_auth import LEEWAY_SECONDS, VERIFIED_KEPT, ServiceIdentity, verify_by_issuer
 
 ISSUER = "giaoban-identity"
 AUDIENCE = "giaoban"
@@ -57,6 +58,13 @@ class Principal:
     organisation_id: str
     session_id: str
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    principal: Principal
+    kid: str
+    expiry: float
 
 
 _principal: ContextVar[tuple[Principal, str] | None] = ContextVar("giaoban_principal", default=None)
@@ -119,6 +127,9 @@ class TokenVerifier:
     def __init__(self, jwks: Jwks) -> None:
         self._jwks = jwks
         self._keys: dict[str, Ed25519PublicKey] = {}
+        self._verified: TLRUCache[str, _Verified] = TLRUCache(
+            VERIFIED_KEPT, lambda _, verified, __: verified.expiry, time.time
+        )
         self._fetched = self._tried = float("-inf")
         self._away = False
         self._lock = asyncio.Lock()
@@ -136,6 +147,12 @@ class TokenVerifier:
         Raises: TokenInvalid, TokenExpired, Unavailable (the token's key is not known and identity does not
         answer).
         """
+        known = self._verified.get(token)
+        if known is None or await self._key(known.kid) is None:  # a key may be withdrawn
+            known = self._verified[token] = await self._verify(token)
+        return known.principal
+
+    async def _verify(self, token: str) -> _Verified:
         invalid = TokenInvalid("The access token is not valid. Sign in again.")
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise invalid
@@ -170,7 +187,8 @@ class TokenVerifier:
             raise invalid
         if not is_id(subject) or not is_id(org):
             raise invalid
-        return Principal(subject, kind, org, sid, str(claims.get("name", "")))
+        principal = Principal(subject, kind, org, sid, str(claims.get("name", "")))
+        return _Verified(principal, kid, float(claims["exp"]))
 
     async def _key(self, kid: str) -> Ed25519PublicKey | None:
         async with self._lock:  # one fetch serves everybody who waits

@@ -7,7 +7,7 @@ import importlib
 import json
 import time
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
 import jwt
@@ -52,6 +52,15 @@ def claims(**change: Any) -> dict[str, Any]:
         "jti": new_id(),
     }
     return {key: value for key, value in {**base, **change}.items() if value is not None}
+
+
+def _datetime_at(seconds: float) -> type[datetime]:
+    class Then(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> "Then":
+            return cls.fromtimestamp(seconds, tz)
+
+    return Then
 
 
 class TestCallerGraph:
@@ -185,6 +194,30 @@ class TestAccessTokens:
         old = user_tokens.token(issued_at=int(time.time()) - 600, lifetime=timedelta(minutes=5))
         with pytest.raises(TokenExpired):
             await TokenVerifier(user_tokens.jwks).verify(old)
+
+    async def test_what_was_believed_once_is_not_believed_for_ever(
+        self, user_tokens: UserTokens, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A token that was good is refused after its lifetime, and at once when its key is withdrawn."""
+        now = time.time()
+        clock = [now]
+        monkeypatch.setattr("giaoban_kit.tokens.time.time", lambda: clock[0])
+        verifier = TokenVerifier(user_tokens.jwks)
+        token = user_tokens.token(issued_at=int(now) - 290, lifetime=timedelta(minutes=5))
+        other = user_tokens.token()
+        await verifier.verify(token)
+        assert await verifier.verify(other) == await verifier.verify(other)
+        clock[0] = now + 20  # its lifetime is over, and so is the leeway
+        monkeypatch.setattr("jwt.api_jwt.datetime", _datetime_at(clock[0]))
+        with pytest.raises(TokenExpired):
+            await verifier.verify(token)
+        monkeypatch.undo()
+        clock[0] = now
+        monkeypatch.setattr(tokens, "MAX_AGE_SECONDS", -1)
+        monkeypatch.setattr(tokens, "REFETCH_SECONDS", -1)
+        user_tokens.kid, user_tokens.key = "test-2", Ed25519PrivateKey.generate()
+        with pytest.raises(TokenInvalid):
+            await verifier.verify(other)
 
     async def test_other_algorithms_are_refused(self, user_tokens: UserTokens) -> None:
         """Neither `none` nor an HMAC with the public key as its secret."""
