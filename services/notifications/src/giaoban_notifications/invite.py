@@ -2,12 +2,14 @@
 """Owns the calendar file of an invitation (iCalendar, RFC 5545; iTIP, RFC 5546)."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from icalendar import Calendar, Event, vCalAddress, vText
+from icalendar import Calendar, Event, Timezone, vCalAddress, vText
 
 from giaoban_notifications.domain import Kind, Meeting, Recipient
 
+ZONES_KEPT = 64
 PRODUCT = "-//Giaoban//Notifications//VI"
 # iTIP methods (RFC 5546, sections 3.2.2 and 3.2.5).
 METHODS = {
@@ -49,5 +51,11 @@ def calendar_file(
     calendar.add("version", "2.0")
     calendar.add("method", method)
     calendar.add_component(event)
-    calendar.add_missing_timezones()
+    calendar.subcomponents[:0] = [_zone(each) for each in calendar.get_missing_tzids()]
     return method, calendar.to_ical()
+
+
+@lru_cache(ZONES_KEPT)
+def _zone(tzid: str) -> Timezone:
+    # Finding out all changes of a zone takes many times as long as everything else of a mail.
+    return Timezone.from_tzid(tzid)
