@@ -128,6 +128,14 @@ class Guest:
         """A publishing offer as it stands."""
         return await self._ask(publish=pb.Publish(request_id=new_id(), offer_sdp=sdp, streams=_streams()))
 
+    async def publish_anew(self) -> None:
+        """A new publishing connection; the reply is taken when it comes."""
+        sdp, streams = self._offer()
+        request = pb.Publish(request_id=new_id(), offer_sdp=sdp, streams=streams)
+        reply = self._replies[request.request_id] = asyncio.get_running_loop().create_future()
+        reply.add_done_callback(self._on_published)
+        await self._call.write(pb.ConnectRequest(publish=request))
+
     async def view(self, **view: Any) -> None:
         await self._call.write(pb.ConnectRequest(view=pb.View(**view)))
 
@@ -214,11 +222,7 @@ class Guest:
             await asyncio.sleep(
                 0.05
             )  # what is written into a stream that ends makes an error of grpcio's own
-            sdp, streams = self._offer()
-            request = pb.Publish(request_id=new_id(), offer_sdp=sdp, streams=streams)
-            reply = self._replies[request.request_id] = asyncio.get_running_loop().create_future()
-            reply.add_done_callback(self._on_published)
-            await self._call.write(pb.ConnectRequest(publish=request))
+            await self.publish_anew()
 
     def _on_published(self, reply: "asyncio.Future[pb.Reply]") -> None:
         if not reply.cancelled() and self.publisher is not None and reply.result().answer_sdp:

@@ -270,6 +270,22 @@ class TestFailures:
             await until(lambda: chair.hears(one) > before + 20)
 
 
+    @pytest.mark.parametrize("replica", ["one", "two"])
+    async def test_who_may_speak_from_now_on_is_seen(self, house: House, replica: str) -> None:
+        """An observer who comes again as a delegate keeps what it receives, and can send."""
+        async with guests(house, CHAIR, ("Nhà Bè", "observer")) as (chair, one):
+            await together([chair, one])
+            await until(lambda: one.sees(chair) > 10)
+            await one.drop()
+            one.role = "delegate"
+            await one.join(replica, resume=True, tiles=[chair.id])
+            assert one.resumed
+            await one.publish_anew()
+            await chair.view(tiles=[one.id], stage_height=180)
+            before = one.sees(chair)
+            await until(lambda: chair.sees(one) > 10 and one.sees(chair) > before)
+
+
 class TestDrain:
     async def test_a_node_that_takes_nobody_new_is_emptied_without_a_gap(self, house: House) -> None:
         """Everybody of the room moves to the other node while the first still carries them; a pause is hardly seen."""

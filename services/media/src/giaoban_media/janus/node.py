@@ -82,9 +82,10 @@ class Node:
         """Events of this session go to the owner from now on."""
         self._owners[session] = owner
 
-    def release(self, session: int) -> None:
-        """Nobody here owns the session any more."""
-        self._owners.pop(session, None)
+    def release(self, session: int, owner: SessionOwner) -> None:
+        """The owner gives the session up; if another one here has taken it over, it is theirs."""
+        if self._owners.get(session) is owner:
+            del self._owners[session]
 
     async def run(self) -> None:
         """Connects, keeps sessions alive, reconnects; until cancelled."""

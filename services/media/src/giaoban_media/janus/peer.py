@@ -139,7 +139,7 @@ class JanusPeer:
 
     async def abandon(self) -> None:
         """Lets go without touching the node."""
-        self._node.release(self._ticket.session)
+        self._node.release(self._ticket.session, self)
         await self.receiver.stop()
         self._events.put_nowait(None)
 
@@ -302,7 +302,7 @@ class JanusPeer:
         try:
             await self._node.request({"janus": "claim"}, session=self._ticket.session)
         except JanusError as error:
-            self._node.release(self._ticket.session)
+            self._node.release(self._ticket.session, self)
             if error.code != UNKNOWN_SESSION:
                 _log.warning("claim_refused", node=self._ticket.node_id, code=error.code)
             raise MediaLost("the media session is gone", node=self._ticket.node_id) from error
@@ -317,7 +317,7 @@ class JanusPeer:
     def _lose(self) -> None:
         if not self._lost:
             self._lost = True
-            self._node.release(self._ticket.session)
+            self._node.release(self._ticket.session, self)
             self.emit(PeerLost())
 
     def _on_publisher_event(self, message: Message) -> None:
