@@ -269,7 +269,6 @@ class TestFailures:
             before = chair.hears(one)
             await until(lambda: chair.hears(one) > before + 20)
 
-
     @pytest.mark.parametrize("replica", ["one", "two"])
     async def test_who_may_speak_from_now_on_is_seen(self, house: House, replica: str) -> None:
         """An observer who comes again as a delegate keeps what it receives, and can send."""
