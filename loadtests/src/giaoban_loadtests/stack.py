@@ -160,6 +160,12 @@ class LocalStack:
         """Return how often a part was started again so far."""
         return self._printed.read_text(encoding="utf-8").count(f"{name} runs again")
 
+    async def kill_and_wait(self, name: str, seconds: float) -> None:
+        """Kill a part and wait until it is ready again."""
+        again = self.times_again(name)
+        self.kill(name)
+        await self.runs_again(name, again, seconds)
+
     async def runs_again(self, name: str, before: int, seconds: float) -> None:
         """Wait until a killed part is ready again; `before` is `times_again` taken before."""
         await self._wait(f"{name} runs again", before + 1, seconds, f"{name} runs again")

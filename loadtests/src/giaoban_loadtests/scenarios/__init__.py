@@ -14,7 +14,7 @@ from typing import Protocol
 
 from giaoban_loadtests.results import Figure
 from giaoban_loadtests.stack import LocalStack
-from giaoban_loadtests.systems import System
+from giaoban_loadtests.systems import System, SystemFailedError
 
 
 class UnknownScenarioError(ValueError):
@@ -34,6 +34,12 @@ class Context:
     stack: LocalStack | None
     say: Callable[[str], None]
     parts: Sequence[str] = ()
+
+    def private_stack(self, why: str) -> LocalStack:
+        """Return the private stack. Raises SystemFailedError, beginning with `why`, when the system runs elsewhere."""
+        if self.stack is None:
+            raise SystemFailedError(f"{why}: it needs a private stack, leave --target away")
+        return self.stack
 
 
 @dataclass(frozen=True)

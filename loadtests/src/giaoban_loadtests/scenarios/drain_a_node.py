@@ -38,11 +38,7 @@ AFTERWARDS_SECONDS = 4.0  # until what was kept of the former connections is gon
 
 
 async def run(context: Context) -> Outcome:
-    node_stack, wanted = context.stack, context.parameters
-    if node_stack is None:
-        raise SystemFailedError(
-            "drain_a_node speaks to a media node: it needs a private stack, leave --target away"
-        )
+    node_stack, wanted = context.private_stack("drain_a_node speaks to a media node"), context.parameters
     if wanted["endpoints"] < PUBLISHERS:
         raise SystemFailedError(f"endpoints: at least {PUBLISHERS} in a meeting")
     crowd = Crowd(context.local_ip)

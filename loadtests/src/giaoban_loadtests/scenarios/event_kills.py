@@ -70,9 +70,7 @@ class _Load:
 
 
 async def run(context: Context) -> Outcome:
-    stack, wanted = context.stack, context.parameters
-    if stack is None:
-        raise SystemFailedError("event_kills kills processes: it needs a private stack, leave --target away")
+    stack, wanted = context.private_stack("event_kills kills processes"), context.parameters
     if not all(wanted.values()):
         raise SystemFailedError("meetings, rate and trials: at least 1 each")
     watch, chance = Watch({}), random.Random()
@@ -139,9 +137,7 @@ async def _kill(
     committing = asyncio.create_task(load.commit(rate, enough))
     try:
         await asyncio.sleep(chance.uniform(*BEFORE_SECONDS))
-        again = stack.times_again(part)
-        stack.kill(part)
-        await stack.runs_again(part, again, AGAIN_SECONDS)
+        await stack.kill_and_wait(part, AGAIN_SECONDS)
         ready = loop.time()
         await asyncio.sleep(AFTER_SECONDS)
     finally:

@@ -35,9 +35,7 @@ MAIL_SECONDS = 5.0  # until their mails are sent
 
 
 async def run(context: Context) -> Outcome:
-    stack, wanted = context.stack, context.parameters
-    if stack is None:
-        raise SystemFailedError("events commits to a database: it needs a private stack, leave --target away")
+    stack, wanted = context.private_stack("events commits to a database"), context.parameters
     organisation_id, user_id = stack.invitee()
     pids = {name: stack.processes()[name] for name in (*SERVICES, "identity", "nats", "postgres")}
     async with business_events(stack) as events:

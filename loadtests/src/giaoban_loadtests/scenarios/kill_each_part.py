@@ -102,11 +102,7 @@ class _Matrix:
 
 
 async def run(context: Context) -> Outcome:
-    stack, wanted = context.stack, context.parameters
-    if stack is None:
-        raise SystemFailedError(
-            "kill_each_part kills processes: it needs a private stack, leave --target away"
-        )
+    stack, wanted = context.private_stack("kill_each_part kills processes"), context.parameters
     if wanted["endpoints"] < PUBLISHERS or not wanted["trials"]:
         raise SystemFailedError(f"endpoints: at least {PUBLISHERS}; trials: at least 1")
     (clip,) = (await asyncio.to_thread(clips_for, ["Load test"])).values()

@@ -74,11 +74,7 @@ GIVEN = (
 
 
 async def run(context: Context) -> Outcome:
-    stack, wanted = context.stack, context.parameters
-    if stack is None:
-        raise SystemFailedError(
-            "large_directory imports accounts: it needs a private stack, leave --target away"
-        )
+    stack, wanted = context.private_stack("large_directory imports accounts"), context.parameters
     chairs = read_accounts(stack.accounts_file).chairs
     pids = {name: stack.processes()[name] for name in PARTS_MEASURED}
     watch = Watch(context.system.processes)

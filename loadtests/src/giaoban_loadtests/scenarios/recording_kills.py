@@ -54,11 +54,7 @@ class Trial:
 
 
 async def run(context: Context) -> Outcome:
-    stack, wanted = context.stack, context.parameters
-    if stack is None:
-        raise SystemFailedError(
-            "recording_kills kills processes: it needs a private stack, leave --target away"
-        )
+    stack, wanted = context.private_stack("recording_kills kills processes"), context.parameters
     if wanted["seconds"] < 2 * EDGE_SECONDS or not wanted["trials"]:
         raise SystemFailedError(f"seconds: at least {2 * EDGE_SECONDS:g}; trials: at least 1")
     (clip,) = (await asyncio.to_thread(clips_for, ["Load test"])).values()
@@ -109,7 +105,7 @@ async def _trial(context: Context, stack: LocalStack, clip: Clip, part: str, cha
         if part != "composer":
             name = node if part == "node" else node.replace("janus", "shipper")
             await asyncio.sleep(chance.uniform(EDGE_SECONDS, seconds - EDGE_SECONDS))
-            await _kill(stack, name)
+            await stack.kill_and_wait(name, AGAIN_SECONDS)
             if not await all_back(meeting.attendees, BACK_SECONDS):
                 raise SystemFailedError("not everybody came back")
             await asyncio.sleep(EDGE_SECONDS)
@@ -119,7 +115,7 @@ async def _trial(context: Context, stack: LocalStack, clip: Clip, part: str, cha
         stopped = loop.time()
         if part == "composer":
             await asyncio.sleep(chance.uniform(0, EDGE_SECONDS))
-            await _kill(stack, "composer")
+            await stack.kill_and_wait("composer", AGAIN_SECONDS)
         state = ""
         while loop.time() < stopped + READY_SECONDS:
             recording = await meeting.get_json(f"/v1/recordings/{recording_id}")
@@ -133,12 +129,6 @@ async def _trial(context: Context, stack: LocalStack, clip: Clip, part: str, cha
         content = await meeting.get(f"/v1/recordings/{recording_id}/content")
     silence = await _longest_silence(content)
     return Trial(ready, heard, max(0.0, silence - heard))
-
-
-async def _kill(stack: LocalStack, name: str) -> None:
-    again = stack.times_again(name)
-    stack.kill(name)
-    await stack.runs_again(name, again, AGAIN_SECONDS)
 
 
 async def _longest_silence(content: bytes) -> float:

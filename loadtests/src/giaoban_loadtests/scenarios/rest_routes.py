@@ -51,11 +51,7 @@ class _Side:
 
 
 async def run(context: Context) -> Outcome:
-    local, wanted = context.stack, context.parameters
-    if local is None:
-        raise SystemFailedError(
-            "rest_routes starts copies of services: it needs a private stack, leave --target away"
-        )
+    local, wanted = context.private_stack("rest_routes starts copies of services"), context.parameters
     crowd = Crowd(context.local_ip)
     async with AsyncExitStack() as stack:
         meeting = await stack.enter_async_context(context.system.meeting(2, crowd.media))
