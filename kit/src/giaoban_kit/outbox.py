@@ -22,6 +22,7 @@ from giaoban_kit.db import Database
 from giaoban_kit.errors import GiaobanError
 from giaoban_kit.events import PUBLISH_SECONDS, Event, headers_of
 from giaoban_kit.logging import get_logger
+from giaoban_kit.tasks import beside
 
 log = get_logger(__name__)
 NOTIFY_CHANNEL = "giaoban_outbox"
@@ -117,28 +118,15 @@ async def relaying(
 ) -> AsyncIterator[None]:
     """Publishes the outbox in the background while the block runs, and prunes; works through failures of both sides."""
     wake = asyncio.Event()
-    tasks = [
-        asyncio.create_task(_relay(_Relay(db, js), wake, poll_seconds), name="outbox-relay"),
-        asyncio.create_task(_listen(db, wake), name="outbox-listen"),
-    ]
-    try:
-        async with pruning(db):
-            yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+    async with beside(_relay(_Relay(db, js), wake, poll_seconds), _listen(db, wake), _prune(db)):
+        yield
 
 
 @asynccontextmanager
 async def pruning(db: Database) -> AsyncIterator[None]:
     """Forgets events that were published or heard long ago while the block runs; for who only hears events."""
-    task = asyncio.create_task(_prune(db), name="outbox-prune")
-    try:
+    async with beside(_prune(db)):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @dataclass(frozen=True)
@@ -214,7 +202,8 @@ async def _relay(relay: _Relay, wake: asyncio.Event, poll_seconds: float) -> Non
             await asyncio.sleep(RETRY_SECONDS)
             continue
         with suppress(TimeoutError):
-            await asyncio.wait_for(wake.wait(), poll_seconds)
+            async with asyncio.timeout(poll_seconds):
+                await wake.wait()
 
 
 async def _listen(db: Database, wake: asyncio.Event) -> None:

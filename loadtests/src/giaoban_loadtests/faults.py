@@ -14,6 +14,7 @@ from giaoban_loadtests.systems import SystemFailedError
 from giaoban_loadtests.systems.giaoban import GiaobanAttendee
 
 STEP_SECONDS = 0.02
+SILENT_SECONDS = 0.5  # without a packet of sound, of which there are 50 a second: not back
 # What one trial may end with while parts are being killed; hours of others go on.
 TRIAL_FAILURES = (
     SystemFailedError,
@@ -48,6 +49,18 @@ class Silences:
             self._longest[each] = max(self._longest[each], now - since[1])
             if packets != since[0]:
                 self._heard[each] = (packets, now)
+
+    async def heard_by(self, members: Sequence[GiaobanAttendee], seconds: float) -> list[GiaobanAttendee]:
+        """Wait at most `seconds` until all of them are back and hear; return those who do not."""
+        loop = asyncio.get_running_loop()
+        until, missing = loop.time() + seconds, list(members)
+        while missing and loop.time() < until:
+            await asyncio.sleep(STEP_SECONDS)
+            missing = [each for each in members if not is_back(each) or self._silent(each)]
+        return missing
+
+    def _silent(self, member: GiaobanAttendee) -> bool:
+        return asyncio.get_running_loop().time() - self._heard[member][1] > SILENT_SECONDS
 
     async def stop(self) -> list[float]:
         """Return the longest silence of every member, in seconds; one that lasts counts up to now."""

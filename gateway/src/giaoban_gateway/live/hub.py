@@ -15,6 +15,7 @@ from giaoban.scheduling.v1.events_pb2 import AdmissionDecided, AdmissionRequeste
 from giaoban_kit.events import parse_event, signal_subject, subject_filter
 from giaoban_kit.kv import RESTARTED, SYNCED, Bucket, Deleted, Entry
 from giaoban_kit.logging import get_logger
+from giaoban_kit.tasks import ended
 from google.protobuf.message import DecodeError
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -332,8 +333,7 @@ class Hub:
             self._users[meeting_id] -= 1
             if not self._users[meeting_id]:
                 del self._users[meeting_id], self._feeds[meeting_id]
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await ended(task)
 
     @contextlib.contextmanager
     def connected(self, stop: Callable[[], None]) -> Iterator[None]:

@@ -25,7 +25,6 @@ from giaoban_loadtests.faults import (
     all_agree,
     all_back,
     carrying_node,
-    is_back,
 )
 from giaoban_loadtests.machine import Watch
 from giaoban_loadtests.results import Figure, SpoiledError, refuse_if_spoiled
@@ -211,12 +210,11 @@ async def _kill(stack: LocalStack, meeting: GiaobanMeeting, crowd: Crowd, part: 
                 trial.again = loop.time() - start
                 until = loop.time() + AFTERWARDS_SECONDS
         await back
-        await all_back(members, BACK_SECONDS)
+        trial.missing = len(await silences.heard_by(members, BACK_SECONDS))
     finally:
         back.cancel()
         await asyncio.gather(back, return_exceptions=True)
         trial.gaps = await silences.stop()
-    trial.missing = sum(not is_back(each) for each in members)
     trial.differing = 0 if trial.missing else await all_agree(members, AGREE_SECONDS)
     trial.rejoins = sum(c.rejoins for c in counts) - rejoins
     trial.joins = sum(c.joins for c in counts) - joins

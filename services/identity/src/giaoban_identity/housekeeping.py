@@ -3,10 +3,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from giaoban_kit.logging import get_logger
+from giaoban_kit.tasks import beside
 
 from giaoban_identity.signin import SignIns
 
@@ -27,10 +28,5 @@ async def housekeeping(sign_ins: SignIns) -> AsyncIterator[None]:
                 log.warning("housekeeping_failed", error=type(error).__name__)
             await asyncio.sleep(EVERY.total_seconds())
 
-    task = asyncio.create_task(tidy())
-    try:
+    async with beside(tidy()):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

@@ -41,6 +41,11 @@ class Holding:
         mine = holder == self._holder  # seen before our own write has returned
         return self._ownership is not None and epoch > self._ownership.epoch and not mine
 
+    async def is_ours(self) -> bool:
+        """Whether nobody has taken the participant since; asks the journal."""
+        now = await self.read()
+        return now is not None and self._ownership is not None and now.epoch == self._ownership.epoch
+
     async def resume(self, before: JournalEntry | None, room: RoomKey) -> bool:
         """Takes running media over; False if there is none in this room."""
         if before is None or before.ticket.room != room or not before.ticket.session:

@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from datetime import timedelta
-from typing import Any
 
 from giaoban.identity.v1.identity_service_pb2 import GetMeRequest
 from giaoban.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
@@ -27,6 +24,7 @@ from giaoban_kit.ids import new_id
 from giaoban_kit.kv import ensure_bucket, open_bucket
 from giaoban_kit.run import until_signalled
 from giaoban_kit.service_auth import ServiceIdentity
+from giaoban_kit.tasks import beside
 from giaoban_kit.telemetry import Readiness, telemetry
 from giaoban_kit.tokens import TokenVerifier, identity_jwks
 
@@ -66,7 +64,7 @@ async def serve(config: Config) -> None:
         meetings.bind(nodes)
         replicas = Replicas(await open_bucket(js, REPLICAS), replica, journal, meetings)
         media = Media(meetings, nodes, clock)
-        await start(_background(news.run(), nodes.run(), meetings.follow_journal(), replicas.run(HEARTBEAT)))
+        await start(beside(news.run(), nodes.run(), meetings.follow_journal(), replicas.run(HEARTBEAT)))
         await start(sfu.running())
         stack.push_async_callback(meetings.close)
         heard = NodeEvents(nodes, news, sfu.reachable)
@@ -111,15 +109,3 @@ async def migrate(config: Config) -> None:
         for name in (LIVE, JOURNAL, NODES):
             await ensure_bucket(js, name)
         await ensure_bucket(js, REPLICAS, ttl=REPLICA_TTL)
-
-
-@asynccontextmanager
-async def _background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Runs work beside the block; when one fails, so does the process."""
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(each) for each in work]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()

@@ -13,6 +13,7 @@ import structlog
 from giaoban_kit.clock import Clock
 from giaoban_kit.errors import GiaobanError
 from giaoban_kit.kv import RESTARTED, Bucket, Deleted, Entry
+from giaoban_kit.tasks import ended
 
 from giaoban_media.capacity import Occupancy
 from giaoban_media.conference import acts, codec
@@ -107,7 +108,10 @@ class Meetings:
 
     def hold(self, meeting: Meeting, seat: Seat) -> None:
         """From now on the seat is told of changes; it may have missed some."""
-        meeting.seats[seat.participant_id] = seat
+        older = meeting.seats.get(seat.participant_id)
+        meeting.seats[seat.participant_id] = seat  # from here on the journal's news is for the new one
+        if older is not None:
+            older.give_way()
         seat.follow()
 
     def _seat_ended(self, meeting: Meeting, seat: Seat) -> None:
@@ -267,9 +271,7 @@ class Meetings:
         meetings = list(self._meetings.values())
         await asyncio.gather(*(seat.abandon() for each in meetings for seat in list(each.seats.values())))
         tasks = [*self._background, *(task for each in meetings for task in each.tasks)]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await ended(*tasks)
 
     def _follow(self, meeting_id: str) -> Meeting:
         told = Conference()
@@ -292,8 +294,7 @@ class Meetings:
     def _drop_if_unused(self, meeting_id: str, meeting: Meeting) -> None:
         if not meeting.users and not meeting.seats and self._meetings.get(meeting_id) is meeting:
             del self._meetings[meeting_id]
-            for task in meeting.tasks:
-                task.cancel()
+            self._spawn(ended(*meeting.tasks))
 
     async def _tick(self, meeting: Meeting) -> None:
         while True:

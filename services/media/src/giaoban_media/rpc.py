@@ -24,9 +24,10 @@ from giaoban_media.conference.model import MicrophonePolicy, Party, PartyKind, R
 from giaoban_media.config import IceServer
 from giaoban_media.domain import MAX_TILES, Feed, Grant, View
 from giaoban_media.errors import CommandInvalid, GrantInvalid, JoinExpected
+from giaoban_media.messages import Ended, RejoinNeeded, SeatMessage
 from giaoban_media.metrics import ACTS
 from giaoban_media.nodes import to_proto
-from giaoban_media.seat import Ended, RejoinNeeded, Seat, SeatMessage
+from giaoban_media.seat import Seat
 from giaoban_media.service import Media
 from giaoban_media.sfu import ReceiveOffer
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -35,6 +35,7 @@ from giaoban_media.errors import (
 )
 from giaoban_media.holding import Holding
 from giaoban_media.journal import Journal, JournalEntry
+from giaoban_media.messages import Ended, Entered, RejoinNeeded, SeatMessage
 from giaoban_media.ports import News
 from giaoban_media.presence import Presence, depart
 from giaoban_media.sfu import (
@@ -64,32 +65,6 @@ QUALITY_RECOVERY = 10.0
 """Seconds without loss after which a link counts as good again."""
 
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Entered:
-    """The answer to a join."""
-
-    participant_id: str
-    answer_sdp: str
-    resumed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RejoinNeeded:
-    """The publishing connection must be built anew."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The stream is over."""
-
-    error: GiaobanError
-
-
-SeatMessage = ReceiveOffer | RejoinNeeded | Ended
 
 
 class Seat:
@@ -169,7 +144,7 @@ class Seat:
         """The stream is gone without a farewell: the place is kept for a while."""
         if not self._ended:
             self._background.write(self._presence.lost)
-            self._background.later(_GRACE, LOST_GRACE, lambda: self._give_up("lost", keep_entry=False))
+            self._background.later(_GRACE, LOST_GRACE, self._lose)
 
     async def abandon(self) -> None:
         """The process ends: media is left running for whoever takes it over."""
@@ -188,7 +163,12 @@ class Seat:
 
     def superseded(self, epoch: int, holder: str) -> None:
         """The journal shows an owner; a higher epoch of another seat means that it holds the participant now."""
-        if self._holding.lost_to(epoch, holder) and not self._ended:
+        if self._holding.lost_to(epoch, holder):
+            self.give_way()
+
+    def give_way(self) -> None:
+        """Another seat holds the participant now."""
+        if not self._ended:
             self._background.spawn(self._yield_to_other())
 
     def wake(self) -> None:
@@ -429,6 +409,15 @@ class Seat:
         self.messages.put_nowait(Ended(Replaced("you have joined this meeting from elsewhere")))
         await self._background.eventually(self._holding.yield_up)
         self._finish()
+
+    async def _lose(self) -> None:
+        # Whoever has come back elsewhere has the place, the floor, and perhaps our media, though nobody told us.
+        try:
+            ours = await self._holding.is_ours()
+        except GiaobanError:
+            self._background.later(_GRACE, RETRY_DELAY, self._lose)
+        else:
+            await (self._give_up("lost", keep_entry=False) if ours else self._yield_to_other())
 
     async def _give_up(self, reason: str, *, keep_entry: bool, error: GiaobanError | None = None) -> None:
         if self._ended:

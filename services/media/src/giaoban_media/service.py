@@ -15,9 +15,10 @@ from giaoban_media.conference.model import PartyKind, Room, Stream
 from giaoban_media.domain import Grant, NodeStatus, View
 from giaoban_media.errors import MediaCapacity, MediaLost, RecordingInProgress, RoomNotFound
 from giaoban_media.meetings import Meetings
+from giaoban_media.messages import Entered
 from giaoban_media.metrics import CAPACITY_REFUSED, JOIN_SECONDS, SEATS
 from giaoban_media.nodes import Nodes
-from giaoban_media.seat import Entered, Seat
+from giaoban_media.seat import Seat
 
 JOIN_ATTEMPTS = 3
 

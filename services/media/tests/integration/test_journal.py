@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may act for a participant's media: epochs on a real bucket."""
 
+import asyncio
 from dataclasses import replace
+from typing import cast
 
 import pytest
 from giaoban_kit.ids import new_id
 from giaoban_kit.kv import Bucket, ensure_bucket
 from giaoban_media.errors import Replaced
+from giaoban_media.holding import Holding
+from giaoban_media.janus.node import Node
+from giaoban_media.janus.peer import JanusPeer
 from giaoban_media.journal import Journal, JournalEntry
-from giaoban_media.sfu import RoomKey, Ticket
+from giaoban_media.sfu import RoomKey, Sfu, Ticket
 from nats.js import JetStreamContext
 
 
@@ -54,6 +59,31 @@ async def test_of_two_newcomers_one_wins(bucket: Bucket) -> None:
         await journal.own(seen, replace(mine, session=3), "third")
     with pytest.raises(Replaced):
         await journal.own(None, replace(mine, session=4), "fourth")
+
+
+async def test_who_was_taken_over_can_find_out(bucket: Bucket) -> None:
+    """Also without having been told: the journal says whose the participant is, and whose it was is not."""
+    journal = Journal(bucket, "one")
+    mine = ticket(1)
+    sfu = cast("Sfu", None)  # what is asked of the journal alone needs no node
+    former = Holding(sfu, journal, mine.room.meeting_id, mine.participant_id)
+    former._ownership = await journal.own(None, mine, "former")
+    assert await former.is_ours()
+    newer = await journal.take_over(await known(journal, mine), "newer")
+    assert not await former.is_ours()
+    await newer.release()
+    assert not await former.is_ours()
+
+
+async def test_an_owner_does_not_overtake_itself(bucket: Bucket) -> None:
+    """A peer whose publishing and receiving connections come up at once journals both, and stays the owner."""
+    journal = Journal(bucket, "one")
+    mine = ticket(1)
+    owner = await journal.own(None, mine, "first")
+    peer = JanusPeer(cast("Node", None), mine, owner.write)
+    await asyncio.gather(peer.note(origin="o"), peer.note(receiver=7), peer.note(negotiation=1))
+    entry = await known(journal, mine)
+    assert entry.ticket == peer.ticket == replace(mine, origin="o", receiver=7, negotiation=1)
 
 
 async def test_what_this_version_cannot_read_is_passed_over(bucket: Bucket) -> None:

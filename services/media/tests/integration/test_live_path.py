@@ -269,6 +269,23 @@ class TestFailures:
             before = chair.hears(one)
             await until(lambda: chair.hears(one) > before + 20)
 
+    async def test_who_comes_anew_is_heard_as_before(self, house: House) -> None:
+        """The floor stays with whoever lost everything and joins once more, and sound flows both ways."""
+        async with guests(house, CHAIR, ONE, TWO) as (chair, one, two):
+            await together([chair, one, two])
+            for each in (one, two):
+                given = await chair.command(grant_floor=pb.GrantFloor(participant_id=each.id))
+                assert not given.HasField("error")
+            await until(lambda: one.hears(two) > 10 and two.hears(one) > 10)
+            await one.drop()
+            assert one.receiver is not None
+            one.receiver.close()
+            one.receiver = None
+            before = two.hears(one), chair.hears(one)
+            await one.join("one")
+            await until(lambda: two.hears(one) > before[0] + 20 and chair.hears(one) > before[1] + 20)
+            await until(lambda: one.hears(two) > 20)
+
     @pytest.mark.parametrize("replica", ["one", "two"])
     async def test_who_may_speak_from_now_on_is_seen(self, house: House, replica: str) -> None:
         """An observer who comes again as a delegate keeps what it receives, and can send."""

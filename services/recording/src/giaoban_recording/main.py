@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 from giaoban.recording.v1.recording_service_pb2_grpc import add_RecordingServiceServicer_to_server
 from giaoban_kit.clock import SystemClock
@@ -19,6 +18,7 @@ from giaoban_kit.logging import get_logger
 from giaoban_kit.outbox import relaying
 from giaoban_kit.run import until_signalled
 from giaoban_kit.service_auth import ServiceIdentity
+from giaoban_kit.tasks import beside
 from giaoban_kit.telemetry import Readiness, telemetry
 from giaoban_kit.tokens import TokenVerifier, identity_jwks
 
@@ -66,7 +66,7 @@ async def serve(config: Config) -> None:
                 js, stream="SCHEDULING", durable="recording-ends", filter_subjects=[ended], handler=ends
             )
         )
-        await start(_running(lambda: _reconcile(recorder)))
+        await start(beside(_reconcile(recorder)))
         verifier = TokenVerifier(identity_jwks(directory))
         add = [(add_RecordingServiceServicer_to_server, RecordingServicer(recorder, SignedGrants(identity)))]
         await start(grpc_server(config, identity, verifier, add=add, readiness=readiness))
@@ -82,7 +82,7 @@ async def ship(config: Config) -> None:
         start = stack.enter_async_context
         await start(telemetry(config, readiness))
         shipper = Shipper(config.node_recordings, config.node_id, ObjectStorage(config.object_store_url))
-        await start(_running(shipper.run))
+        await start(beside(shipper.run()))
         readiness.set(True)
         await until_signalled()
         await shipper.ship_all()
@@ -104,7 +104,7 @@ async def work(config: Config) -> None:
             tools,
             config.work_directory,
         )
-        await start(_running(worker.run))
+        await start(beside(worker.run()))
         readiness.set(True)
         await until_signalled()
 
@@ -125,18 +125,3 @@ async def _reconcile(recorder: Recorder) -> None:
         except Exception as error:  # noqa: BLE001 - what is away comes back; the next round tries again
             log.warning("reconcile_failed", error=type(error).__name__)
         await asyncio.sleep(RECONCILE_SECONDS)
-
-
-@asynccontextmanager
-async def _running(work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-    """Runs work beside the block; when it fails, so does the process."""
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(_coroutine(work))
-        try:
-            yield
-        finally:
-            task.cancel()
-
-
-async def _coroutine(work: Callable[[], Awaitable[None]]) -> None:
-    await work()

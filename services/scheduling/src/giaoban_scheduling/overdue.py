@@ -3,10 +3,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from giaoban_kit.logging import get_logger
+from giaoban_kit.tasks import beside
 
 from giaoban_scheduling.metrics import ENDED_OVERDUE
 from giaoban_scheduling.service import Scheduling
@@ -32,10 +33,5 @@ async def ending_overdue(
                 log.warning("end_overdue_failed", error=type(error).__name__)
             await asyncio.sleep(every.total_seconds())
 
-    task = asyncio.create_task(look(), name="end-overdue")
-    try:
+    async with beside(look()):
         yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task

@@ -52,6 +52,7 @@ class JanusPeer:
         self._journal = journal
         self._events: asyncio.Queue[PeerEvent | None] = asyncio.Queue()
         self._publishing = asyncio.Lock()
+        self._noting = asyncio.Lock()
         self._building = self._down = False
         self._mids: tuple[str, ...] = ()
         self._muted: frozenset[str] | None = frozenset()
@@ -71,9 +72,10 @@ class JanusPeer:
 
     async def note(self, **changes: object) -> None:
         """Journals a change of the ticket, then believes it."""
-        ticket = replace(self._ticket, **changes)  # type: ignore[arg-type]
-        await self._journal(ticket)
-        self._ticket = ticket
+        # Publishing and receiving note at the same time: two writes at once would take each other for another owner.
+        async with self._noting:
+            await self._journal(replace(self._ticket, **changes))  # type: ignore[arg-type]
+            self.assume(**changes)  # what was assumed meanwhile stays
 
     def assume(self, **changes: object) -> None:
         """Believes a change of the ticket that is journalled with the next `note`, before the participant hears of it.

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+
+from giaoban_kit.tasks import beside
 
 from giaoban_media.domain import NodeHealth
 from giaoban_media.errors import MediaLost
@@ -31,13 +32,8 @@ class JanusSfu:
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[JanusSfu]:
         """Keeps the sockets to all nodes open."""
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(node.run()) for node in self._nodes.values()]
-            try:
-                yield self
-            finally:
-                for task in running:
-                    task.cancel()
+        async with beside(*(node.run() for node in self._nodes.values())):
+            yield self
 
     def node_ids(self) -> Sequence[str]:
         """Every configured node."""
