@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
-AGAIN_SECONDS = 2.0
+AGAIN_SECONDS = 1.0
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from giaoban_kit.errors import GiaobanError, Unauthenticated
 from giaoban_kit.events import subject_filter
 from giaoban_kit.ids import is_id
 from giaoban_kit.logging import get_logger
+from giaoban_kit.tasks import ended
 from giaoban_kit.tokens import acting_as
 from pydantic import ValidationError
 from starlette.websockets import WebSocketDisconnect, WebSocketState
@@ -218,8 +219,8 @@ class _Connection:
 
     async def _wait_for(self, decided: asyncio.Event) -> None:
         """Until a decision was made in this meeting, or long enough to ask without one."""
-        event = asyncio.ensure_future(decided.wait())
-        listening = asyncio.ensure_future(self._until_leave())
+        event = asyncio.create_task(decided.wait())
+        listening = asyncio.create_task(self._until_leave())
         waits: list[asyncio.Future[Any]] = [event, listening, self._stopping]
         try:
             await asyncio.wait(waits, timeout=DECISION_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -228,9 +229,7 @@ class _Connection:
             if listening.done():
                 listening.result()
         finally:
-            event.cancel()
-            listening.cancel()
-            await asyncio.gather(event, listening, return_exceptions=True)
+            await ended(event, listening)
 
     async def _until_leave(self) -> None:
         while not isinstance(await self._receive(), Leave):
@@ -284,9 +283,7 @@ class _Connection:
             await self._first_of(*(each for each in tasks if each is not following))
         finally:
             feed.members.discard(member)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await ended(*tasks)
 
     async def _first_of(self, *waits: asyncio.Future[Any]) -> None:
         """Until one is done; raises what any of them raised."""
@@ -320,9 +317,7 @@ class _Connection:
                 await asyncio.wait([running], timeout=PRESENT_SECONDS)
             raise End("appointment_changed", "Your appointment in this meeting was changed; connect again.")
         finally:
-            running.cancel()
-            changing.cancel()
-            await asyncio.gather(running, changing, return_exceptions=True)
+            await ended(running, changing)
 
     async def _waiting(self, held: Held) -> list[WaitingParty]:
         with acting_as(held.principal, held.token):

@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 from giaoban_kit.errors import GiaobanError
+from giaoban_kit.tasks import ended
 
 RETRY_DELAY = 0.2
 EVENTUALLY = 150
@@ -75,7 +76,7 @@ class Background:
     async def stopped(self) -> None:
         """Ends them and waits for it."""
         self.stop()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(*(self._tasks - {asyncio.current_task()}))
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

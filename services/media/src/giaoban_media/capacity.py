@@ -54,10 +54,11 @@ class Occupancy:
         self._journalled: dict[Key, str] = {}
         self._coming: dict[Key, str] = {}
         self._count: dict[str, Counter[str]] = defaultdict(Counter)
+        self._size: Counter[str] = Counter()
 
-    def __contains__(self, key: Key) -> bool:
-        """Whether the participant has media somewhere."""
-        return key in self._journalled
+    def where(self, key: Key) -> str:
+        """The node that carries the participant; empty if none does."""
+        return self._journalled.get(key, "")
 
     def seen(self, key: Key, node_id: str) -> None:
         """The journal has the participant on a node; on none if the name is empty."""
@@ -79,12 +80,12 @@ class Occupancy:
 
     def expected(self, node_id: str) -> int:
         """Packets/s that the meetings on a node are expected to have sent."""
-        return sum(demand(each) for each in self._count[node_id].values())
+        return sum(demand(here, self._size[meeting]) for meeting, here in self._count[node_id].items())
 
-    def one_more(self, node_id: str, meeting_id: str) -> int:
-        """What is expected with one more participant of a meeting."""
-        present = self._count[node_id][meeting_id]
-        return self.expected(node_id) - demand(present) + demand(present + 1)
+    def growth(self, node_id: str, meeting_id: str) -> int:
+        """What more is expected of a node with one more participant of a meeting on it."""
+        here, size = self._count[node_id][meeting_id], self._size[meeting_id]
+        return demand(here + 1, size + 1) - demand(here, size)
 
     def _move(self, key: Key, journalled: str, coming: str) -> None:
         self._add(key, -1)
@@ -98,7 +99,7 @@ class Occupancy:
     def _add(self, key: Key, by: int) -> None:
         node_id = self._journalled.get(key) or self._coming.get(key)
         if node_id:
-            count = self._count[node_id]
-            count[key[0]] += by
-            if not count[key[0]]:
-                del count[key[0]]
+            for count in (self._count[node_id], self._size):
+                count[key[0]] += by
+                if not count[key[0]]:
+                    del count[key[0]]

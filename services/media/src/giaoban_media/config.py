@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from giaoban_kit.config import ServiceConfig, read_secret
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from giaoban_media.janus.node import NodeAddress
 
@@ -22,7 +23,18 @@ class MediaNode(BaseModel, frozen=True):
     api_secret_file: Path
     admin_key_file: Path
     rec_dir: str = "/recordings"
+    relay_host: str = ""
+    """Where other nodes send the media of a meeting that is on several; the host of `url` when empty."""
+    relay_ports: tuple[int, int] = (24000, 24999)
+    """UDP ports for it, the first and the last: two for each sender and further node."""
     budget_packets_per_second: int = Field(default=BUDGET_PACKETS_PER_SECOND, ge=1, le=10_000_000)
+
+    @field_validator("relay_ports")
+    @classmethod
+    def _pairs(cls, ports: tuple[int, int]) -> tuple[int, int]:
+        if not 1024 <= ports[0] < ports[1] <= 65535:
+            raise ValueError("give the first and the last port, from 1024 to 65535")
+        return ports
 
     def address(self) -> NodeAddress:
         """The address with its secrets read."""
@@ -32,6 +44,8 @@ class MediaNode(BaseModel, frozen=True):
             read_secret(self.api_secret_file),
             read_secret(self.admin_key_file),
             self.rec_dir,
+            self.relay_host or urlsplit(self.url).hostname or "",
+            self.relay_ports,
         )
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from functools import lru_cache
@@ -38,13 +38,15 @@ class Layer(IntEnum):
 class Feed:
     """One stream of one participant, as somebody receives it.
 
-    `publication` tells streams apart that carry the same mid after a participant built its connection anew.
+    `publication` tells streams apart that carry the same mid after a participant built its connection anew;
+    `node_id` is where it is sent, perhaps not where it is received.
     """
 
     participant_id: str
     mid: str
     publication: int
     source: Source
+    node_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +100,12 @@ PICTURES, PICTURE_PACKETS = 4, 26
 """and so many small pictures."""
 
 
-def demand(participants: int) -> int:
-    """Packets/s that a meeting of so many is expected to have sent to them. Whoever is alone expects another."""
+def demand(here: int, participants: int) -> int:
+    """Packets/s expected to be sent to those of a meeting's participants who are on one node. Whoever is alone expects
+    another."""
     others = max(participants - 1, 1)
     each = min(others, VOICES) * AUDIO_PACKETS + min(others, PICTURES) * PICTURE_PACKETS
-    return max(participants, 0) * each
+    return max(here, 0) * each
 
 
 def spare(node: NodeStatus, expected: int) -> int:
@@ -121,6 +124,28 @@ def place(nodes: Iterable[NodeStatus], expected: Mapping[str, int]) -> str | Non
     return min(candidates, key=lambda each: (-spare(each, expected.get(each.id, 0)), each.id)).id
 
 
+def seat_on(
+    nodes: Iterable[NodeStatus],
+    expected: Mapping[str, int],
+    growth: Mapping[str, int],
+    *,
+    home: str,
+    there: Collection[str],
+) -> str | None:
+    """The node for one more participant; None: full everywhere. `growth` is packets/s that each node would send more.
+
+    The room's own node (`home`) first, then those where others of the meeting are (`there`), then the emptiest:
+    every further node gets what is sent in the meeting once more.
+    """
+    fitting = [
+        (each.id != home, each.id not in there, -left, each.id)
+        for each in nodes
+        if each.health is NodeHealth.UP
+        and (left := spare(each, expected.get(each.id, 0))) >= growth.get(each.id, 0)
+    ]
+    return min(fitting)[3] if fitting else None
+
+
 def layer_for(height: int) -> Layer:
     """The simulcast layer for a picture of so many lines; senders send 180, 360 and 720."""
     if height <= 180:
@@ -130,12 +155,13 @@ def layer_for(height: int) -> Layer:
 
 class Desired(NamedTuple):
     """What a participant's media should be: in which room, from whose entry, with which mids kept closed, with
-    which feeds received."""
+    which feeds received, passed on to which other nodes."""
 
     room: Room
     me: Participant
     muted: frozenset[str]
     feeds: dict[Feed, Layer]
+    relays: frozenset[str]
 
 
 def desired(conference: Conference, me: str, view: View) -> Desired | None:
@@ -143,7 +169,13 @@ def desired(conference: Conference, me: str, view: View) -> Desired | None:
     participant = conference.participants.get(me)
     if conference.room is None or participant is None:
         return None
-    return Desired(conference.room, participant, muted_mids(conference, me), wanted(conference, me, view))
+    return Desired(
+        conference.room,
+        participant,
+        muted_mids(conference, me),
+        wanted(conference, me, view),
+        _sent(conference).nodes - {participant.node_id} if participant.node_id else frozenset(),
+    )
 
 
 def concerned(before: Conference, after: Conference) -> frozenset[str] | None:
@@ -203,7 +235,11 @@ class _Sent:
         }
         self.stage = showing(conference)
         self.screen = sharing.id if sharing else None
+        self.nodes = frozenset(
+            each.node_id for each in conference.participants.values() if each.node_id and not each.removed
+        )
         self.for_all = (
+            self.nodes,
             self.heard,
             self.feeds(self.stage or "", Source.CAMERA),
             self.feeds(self.screen or "", Source.SCREEN),
@@ -216,7 +252,7 @@ class _Sent:
             sender = self._participants.get(who)
             self._feeds[key] = (
                 tuple(
-                    Feed(who, each.mid, sender.publication, source)
+                    Feed(who, each.mid, sender.publication, source, sender.node_id)
                     for each in sender.streams
                     if each.source is source
                 )

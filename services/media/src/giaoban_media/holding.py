@@ -30,7 +30,7 @@ class Holding:
         self.begun = False
         """Whether the media was made by this seat, not taken over."""
         self.former: Ticket | None = None
-        """Media where the room was before it moved, until `leave_former`."""
+        """Media where the participant was before it moved, until `leave_former`."""
 
     async def read(self) -> JournalEntry | None:
         """What is journalled of the participant."""
@@ -63,7 +63,7 @@ class Holding:
         ticket = Ticket(node_id, room, self._participant_id, session=secrets.randbits(52) + 1)
         self._ownership = await self._journal.own(before, ticket, self._holder)
         if before is not None and before.ticket.session:
-            if before.ticket.room == room:
+            if before.ticket.room == room and before.ticket.node_id == node_id:
                 await self._sfu.forget(before.ticket)  # a participant is in a room once
             else:
                 self.former = before.ticket

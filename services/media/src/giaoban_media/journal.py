@@ -6,9 +6,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from giaoban_kit.errors import Conflict
@@ -21,6 +24,8 @@ from giaoban_media.sfu import RoomKey, Ticket
 
 ATTEMPTS = 10
 """Lost races against an owner that journals what it does, until a join gives up."""
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 _JOINING = "the participant is joining from elsewhere at this moment"
@@ -52,6 +57,7 @@ class JournalEntry:
             ticket["feeds"] = tuple(
                 (mid, Feed(**{**feed, "source": Source(feed["source"])})) for mid, feed in ticket["feeds"]
             )
+            ticket["relays"] = tuple(ticket.get("relays", ()))
             owner = fields["epoch"], fields["replica"], fields["holder"]
             return cls(meeting_id, participant_id, *owner, Ticket(**ticket), entry.revision)
         except (ValueError, KeyError, TypeError) as error:
@@ -74,6 +80,7 @@ class Ownership:
         """Made by `Journal.own`."""
         self._bucket = bucket
         self._entry = entry
+        self._writing = asyncio.Lock()  # each write names the revision of the one before
 
     @property
     def epoch(self) -> int:
@@ -88,18 +95,30 @@ class Ownership:
     async def write(self, ticket: Ticket) -> None:
         """Journals. Raises `Replaced` when somebody else owns the participant now."""
         updated = replace(self._entry, ticket=ticket)
-        try:
-            revision = await self._bucket.update(_key(updated), _encode(updated), self._entry.revision)
-        except Conflict as error:
-            raise Replaced("the participant has joined from elsewhere") from error
-        self._entry = replace(updated, revision=revision)
+        async with self._writing:
+            revision = await self._ours(
+                lambda revision: self._bucket.update(_key(updated), _encode(updated), revision)
+            )
+            self._entry = replace(updated, revision=revision)
 
     async def release(self) -> None:
         """Forgets the participant; if somebody else owns it now, it is theirs."""
-        try:
-            await self._bucket.delete(_key(self._entry), self._entry.revision)
-        except Conflict:
-            return
+        async with self._writing:
+            with contextlib.suppress(Replaced):
+                await self._ours(lambda revision: self._bucket.delete(_key(self._entry), revision))
+
+    async def _ours(self, act: Callable[[int], Awaitable[T]]) -> T:
+        for _ in range(ATTEMPTS):
+            try:
+                return await act(self._entry.revision)
+            except Conflict:
+                # A write that was cancelled may have been done all the same: then the entry is still ours.
+                entry = await self._bucket.get(_key(self._entry))
+                now = None if entry is None else JournalEntry.decode(entry)
+                if now is None or now.holder != self._entry.holder:
+                    break
+                self._entry = replace(self._entry, revision=now.revision)
+        raise Replaced("the participant has joined from elsewhere")
 
 
 class Journal:

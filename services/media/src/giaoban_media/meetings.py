@@ -19,7 +19,7 @@ from giaoban_media.capacity import Occupancy
 from giaoban_media.conference import acts, codec
 from giaoban_media.conference.live import LiveMeeting
 from giaoban_media.conference.model import Conference, Room
-from giaoban_media.domain import Grant, NodeHealth, concerned, place, spare
+from giaoban_media.domain import Grant, NodeHealth, NodeStatus, concerned, place, seat_on
 from giaoban_media.errors import MediaCapacity, MeetingEnded, NoMediaNode
 from giaoban_media.journal import Journal, JournalEntry, node_of
 from giaoban_media.metrics import CAPACITY_REFUSED
@@ -94,11 +94,16 @@ class Meetings:
             meeting.users -= 1
             self._drop_if_unused(meeting_id, meeting)
 
-    def seat(self, meeting: Meeting, grant: Grant) -> Seat:
-        """A seat for a participant; an older one of the same party here gives way."""
+    def seat(self, meeting: Meeting, grant: Grant, node_id: str) -> Seat:
+        """A seat for a participant, on the node that `admitted` has found."""
+        room, key = meeting.live.conference.room, (grant.meeting_id, grant.participant_id)
+        if room is not None and not self._occupancy.where(key) and self._fits(room.node_id, grant.meeting_id):
+            node_id = room.node_id  # of those who came first, each had found a node before the room had one
         return Seat(
             grant,
             meeting.live,
+            node_id,
+            where=lambda former: self._find_node(meeting, grant.meeting_id, former),
             sfu=self._sfu,
             journal=self._journal,
             news=self._news,
@@ -119,34 +124,57 @@ class Meetings:
             del meeting.seats[seat.participant_id]
         self._drop_if_unused(seat.grant.meeting_id, meeting)
 
-    def check_capacity(self, meeting: Meeting, meeting_id: str, *, returning: bool) -> str:
-        """The node that has room for one more of the meeting; empty if none is there at all.
-
-        Whoever returns is let in in any case. Raises `MediaCapacity`.
-        """
-        room = meeting.live.conference.room
-        nodes = {each.id: each for each in self._nodes.all() if self._sfu.reachable(each.id)}
-        node_id = room.node_id if room is not None else ""
-        if self._nodes.health(node_id) is not NodeHealth.UP:
-            node_id = place(nodes.values(), self._expected()) or ""
-        if node_id in nodes and not returning:
-            wanted = self._occupancy.one_more(node_id, meeting_id) - self._occupancy.expected(node_id)
-            if spare(nodes[node_id], self._occupancy.expected(node_id)) < wanted:
-                raise MediaCapacity
-        return node_id
+    def check_capacity(self, meeting: Meeting, meeting_id: str) -> None:
+        """Whether there is room for one more of the meeting. Raises `MediaCapacity`."""
+        # That no node is there at all is told by `place_room`.
+        if self._node_with_room(meeting, meeting_id) is None and place(self._usable(), {}) is not None:
+            raise MediaCapacity
 
     @contextlib.contextmanager
-    def admitted(self, meeting: Meeting, grant: Grant) -> Iterator[None]:
-        """The participant has room, held while it joins. Raises `MediaCapacity`."""
+    def admitted(self, meeting: Meeting, grant: Grant) -> Iterator[str]:
+        """The node for the participant, with room held there while it joins. Whoever returns is let in in any case.
+
+        Raises `MediaCapacity`.
+        """
         key = (grant.meeting_id, grant.participant_id)
-        known = grant.participant_id in meeting.live.conference.participants or key in self._occupancy
-        try:
-            node_id = self.check_capacity(meeting, grant.meeting_id, returning=known)
-        except MediaCapacity:
-            CAPACITY_REFUSED.labels("join").inc()
-            raise
+        former = self._occupancy.where(key)
+        if not former and grant.participant_id not in meeting.live.conference.participants:
+            try:
+                self.check_capacity(meeting, grant.meeting_id)
+            except MediaCapacity:
+                CAPACITY_REFUSED.labels("join").inc()
+                raise
+        node_id = self._find_node(meeting, grant.meeting_id, former)
         with self._occupancy.coming(key, node_id):
-            yield
+            yield node_id
+
+    def _find_node(self, meeting: Meeting, meeting_id: str, former: str) -> str:
+        """The node for somebody of the meeting: the former one while it is up; empty if there is none at all."""
+        room = meeting.live.conference.room
+        if self._nodes.health(former) is NodeHealth.UP:
+            return former
+        if former and room is not None and self._nodes.health(room.node_id) is not NodeHealth.UP:
+            return former  # the room moves first, and all of it to one node if that has room
+        found = self._node_with_room(meeting, meeting_id) or place(self._usable(), self._expected())
+        return found or former
+
+    def _node_with_room(self, meeting: Meeting, meeting_id: str) -> str | None:
+        usable, conference = self._usable(), meeting.live.conference
+        return seat_on(
+            usable,
+            self._expected(),
+            {each.id: self._occupancy.growth(each.id, meeting_id) for each in usable},
+            home=conference.room.node_id if conference.room is not None else "",
+            there={each.node_id for each in conference.participants.values()},
+        )
+
+    def _fits(self, node_id: str, meeting_id: str) -> bool:
+        nodes = [each for each in self._usable() if each.id == node_id]
+        growth = {node_id: self._occupancy.growth(node_id, meeting_id)}
+        return seat_on(nodes, self._expected(), growth, home=node_id, there=()) is not None
+
+    def _usable(self) -> list[NodeStatus]:
+        return [each for each in self._nodes.all() if self._sfu.reachable(each.id)]
 
     def _expected(self) -> dict[str, int]:
         return {each.id: self._occupancy.expected(each.id) for each in self._nodes.all()}
@@ -173,8 +201,7 @@ class Meetings:
             health = self._nodes.health(room.node_id) if room else NodeHealth.UP
             if room is None or room.closed or health is NodeHealth.UP:
                 return room
-            usable = [each for each in self._nodes.all() if self._sfu.reachable(each.id)]
-            node_id = place(usable, self._expected())
+            node_id = place(self._usable(), self._expected())
             if node_id is None:
                 if health is NodeHealth.DRAINING:
                     return room  # where it is, until there is somewhere to go
@@ -191,14 +218,20 @@ class Meetings:
                 "room_placed", meeting_id=room.meeting_id, node=room.node_id, generation=room.generation
             )
             await self._news.moved(room)
-            if self._nodes.health(former.node_id) is NodeHealth.DRAINING:
+            if former.node_id:
                 self._spawn(self._close_former(former))
         return room
 
     async def _close_former(self, room: Room) -> None:
         await asyncio.sleep(FORMER_ROOM_KEPT)
-        with contextlib.suppress(GiaobanError):
-            await self._sfu.close_room(room.node_id, RoomKey(room.meeting_id, room.generation))
+        await self._close(room)
+
+    async def _close(self, room: Room) -> None:
+        # Wherever anybody of it was: a node that has no such room says so, and that is no error.
+        for node_id in self._sfu.node_ids():
+            if self._sfu.reachable(node_id):
+                with contextlib.suppress(GiaobanError):
+                    await self._sfu.close_room(node_id, RoomKey(room.meeting_id, room.generation))
 
     async def close_room(self, meeting_id: str) -> None:
         """The meeting has ended: everybody is sent home, the room goes, live state is cleared later."""
@@ -208,9 +241,7 @@ class Meetings:
             )
             if room is None:
                 return
-            if room.node_id:
-                with contextlib.suppress(GiaobanError):
-                    await self._sfu.close_room(room.node_id, RoomKey(meeting_id, room.generation))
+            await self._close(room)
         self._spawn(self._clear(meeting_id))
 
     def nodes_changed(self) -> None:

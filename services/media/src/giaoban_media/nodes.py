@@ -112,6 +112,7 @@ class Nodes:
                 await asyncio.sleep(1)
                 self._reports.put_nowait((node_id, health))
                 continue
+            self._on_change()  # also when it is up as before: it may have come back empty
             if before is not health:
                 _log.warning("media_node_health", node=node_id, before=before.value, now=health.value)
 

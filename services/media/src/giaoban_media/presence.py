@@ -34,8 +34,9 @@ class Presence:
         """The entry now."""
         return self._live.conference.participants.get(self._grant.participant_id)
 
-    async def enter(self, connection: Connection, *, keeps_streams: bool) -> None:
+    async def enter(self, node_id: str, *, publishes: bool, keeps_streams: bool) -> None:
         """Writes the entry; a new one begins a new stay, which is told. Media that was taken over keeps its streams."""
+        connection = Connection.CONNECTING if publishes else Connection.CONNECTED
         fresh = Participant(
             id=self._grant.participant_id,
             party=self._grant.party,
@@ -43,6 +44,7 @@ class Presence:
             join_time=self._clock.now(),
             presence_id=new_id(),
             connection=connection,
+            node_id=node_id,
         )
 
         def enter(me: Participant | None) -> Participant:
@@ -50,7 +52,9 @@ class Presence:
                 return fresh
             streams = me.streams if keeps_streams else ()
             up = Connection.CONNECTED if streams else connection
-            return replace(me, party=fresh.party, role=fresh.role, connection=up, streams=streams)
+            return replace(
+                me, party=fresh.party, role=fresh.role, connection=up, streams=streams, node_id=node_id
+            )
 
         self.last = await self._live.update_participant(fresh.id, enter)
         if self.last is not None and self.last.presence_id == fresh.presence_id:
@@ -70,6 +74,11 @@ class Presence:
     async def disconnected(self, connection: Connection) -> None:
         """Nothing is sent any more; `connection` says what is next."""
         await self._change(lambda me: replace(me, connection=connection, streams=()))
+
+    async def moved(self, node_id: str, *, publishes: bool) -> None:
+        """Media begins anew on a node."""
+        connection = Connection.CONNECTING if publishes else Connection.CONNECTED
+        await self._change(lambda me: replace(me, connection=connection, streams=(), node_id=node_id))
 
     async def sends(self, streams: tuple[Stream, ...]) -> None:
         """The streams on the running connection changed."""

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from giaoban.media.v1.media_service_pb2_grpc import MediaServiceServicer
 from giaoban_kit.errors import Forbidden, GiaobanError
 from giaoban_kit.ids import new_id
 from giaoban_kit.service_auth import ServiceIdentity
+from giaoban_kit.tasks import ended
 from giaoban_kit.tokens import current_principal, verify_grant
 from giaoban_kit.validate import Violations
 
@@ -79,9 +79,9 @@ class MediaServicer(MediaServiceServicer):
                 async for response in _merge(seat, replies):
                     yield response
             finally:
-                reader.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await reader
+                await ended(reader)
+            if not reader.cancelled():
+                reader.result()  # what failed there fails the stream
 
     async def CheckCapacity(  # noqa: N802 - gRPC
         self,

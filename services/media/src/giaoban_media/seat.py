@@ -74,17 +74,21 @@ class Seat:
         self,
         grant: Grant,
         live: LiveMeeting,
+        node_id: str,
         *,
+        where: Callable[[str], str],
         sfu: Sfu,
         journal: Journal,
         news: News,
         clock: Clock,
         on_end: Callable[[Seat], None],
     ) -> None:
-        """`join` comes next; `on_end` is called once when the seat is given up."""
+        """`join` comes next. `where` gives the node to be on, from the one before; `on_end` is called once at the end."""
         self.grant = grant
         self.messages: asyncio.Queue[SeatMessage] = asyncio.Queue()
         self._live = live
+        self._node_id = node_id
+        self._where = where
         self._sfu = sfu
         self._holding = Holding(sfu, journal, grant.meeting_id, grant.participant_id)
         self._news = news
@@ -123,15 +127,14 @@ class Seat:
             if resume and not resumed:  # the attempt has written the entry
                 before = await self._holding.read()
             if not resumed:
-                await self._holding.begin(before, self._node_id(), room)
+                self._node_id = self._where(self._node_id)
+                await self._holding.begin(before, self._node_id, room)
                 self._follow_peer()
             answer = ""
             if offer_sdp and not resumed:
                 answer = await self._publish(offer_sdp, streams)
         publishing = bool(offer_sdp) or resumed
-        await self._presence.enter(
-            Connection.CONNECTING if publishing else Connection.CONNECTED, keeps_streams=resumed
-        )
+        await self._presence.enter(self._node_id, publishes=publishing, keeps_streams=resumed)
         self._background.spawn(self._run())
         self.wake()
         return Entered(self.participant_id, answer, resumed)
@@ -246,18 +249,16 @@ class Seat:
             raise MeetingEnded("the meeting has ended")
         return RoomKey(room.meeting_id, room.generation)
 
-    def _node_id(self) -> str:
-        room = self._live.conference.room
-        return room.node_id if room else ""
-
     async def _resume(self, before: JournalEntry | None, room: RoomKey) -> bool:
         me = self._presence.entry
         if me is not None and me.streams and self.grant.role not in SPEAKERS:
             return False  # what it sent as a speaker must end
         if not await self._holding.resume(before, room):
             return False
-        if me is not None and self._holding.peer is not None:
-            self._holding.peer.published_before(me.streams)
+        if self._holding.peer is not None:
+            self._node_id = self._holding.peer.ticket.node_id
+            if me is not None:
+                self._holding.peer.published_before(me.streams)
         self._follow_peer()
         return True
 
@@ -369,10 +370,13 @@ class Seat:
         if me.removed:
             raise ParticipantRemoved("the chair has ended your participation in this meeting")
         async with self._media:
-            if self._holding.peer is not None and self._holding.peer.ticket.room != room:
+            node_id = self._where(self._node_id)
+            if self._holding.peer is not None and (
+                self._holding.peer.ticket.room != room or node_id != self._node_id
+            ):
                 await self._holding.let_go()
             if self._holding.peer is None:
-                await self._restore(room)
+                await self._restore(room, node_id)
             peer = self._holding.peer
         if peer is None:
             return
@@ -384,17 +388,19 @@ class Seat:
         await peer.mute(now.muted)
         await peer.record(self._recording_name(now.room))
         await peer.receive(now.feeds)
+        if me.streams:
+            await peer.relay(now.relays, now.me.publication)
         self._fulfilled = now
 
-    async def _restore(self, room: RoomKey) -> None:
-        if not self._sfu.reachable(self._node_id()):
+    async def _restore(self, room: RoomKey, node_id: str) -> None:
+        if not self._sfu.reachable(node_id):
             asyncio.get_running_loop().call_later(RETRY_DELAY, self._wake.set)
             return
         self._pending = None
-        await self._holding.begin_again(self._node_id(), room)
+        self._node_id = node_id
+        await self._holding.begin_again(node_id, room)
         self._follow_peer()
-        publishing = self.grant.role in SPEAKERS
-        await self._presence.disconnected(Connection.CONNECTING if publishing else Connection.CONNECTED)
+        await self._presence.moved(node_id, publishes=self.grant.role in SPEAKERS)
         self.messages.put_nowait(RejoinNeeded("the meeting was moved to another media node"))
 
     def _recording_name(self, room: Room) -> str:
@@ -407,6 +413,7 @@ class Seat:
             return
         self._ended = True
         self.messages.put_nowait(Ended(Replaced("you have joined this meeting from elsewhere")))
+        await self._background.stopped()
         await self._background.eventually(self._holding.yield_up)
         self._finish()
 
@@ -426,6 +433,7 @@ class Seat:
         if error is not None:
             self.messages.put_nowait(Ended(error))
         me = self._presence.entry or self._presence.last
+        await self._background.stopped()  # nothing is begun any more of what ends here
         await self._holding.end()
         await self._background.eventually(self._holding.release)
         if not keep_entry:

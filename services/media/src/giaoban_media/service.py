@@ -43,10 +43,10 @@ class Media:
         """
         async with self._meetings.using(grant.meeting_id) as meeting:
             started = time.monotonic()
-            with self._meetings.admitted(meeting, grant):
+            with self._meetings.admitted(meeting, grant) as node_id:
                 for attempt in range(JOIN_ATTEMPTS):
                     await self._meetings.open_room(meeting, grant)
-                    seat = self._meetings.seat(meeting, grant)
+                    seat = self._meetings.seat(meeting, grant, node_id)
                     try:
                         entered = await seat.join(offer_sdp, streams, resume=resume, view=view)
                     except MediaLost:
@@ -71,9 +71,10 @@ class Media:
         """Whether there is room for a party in a meeting now; who is in it has it. Raises `MediaCapacity`."""
         async with self._meetings.using(meeting_id) as meeting:
             present = meeting.live.conference.participants.values()
-            known = any(each.party.kind is kind and each.party.id == party_id for each in present)
+            if any(each.party.kind is kind and each.party.id == party_id for each in present):
+                return
             try:
-                self._meetings.check_capacity(meeting, meeting_id, returning=known)
+                self._meetings.check_capacity(meeting, meeting_id)
             except MediaCapacity:
                 CAPACITY_REFUSED.labels("ticket").inc()
                 raise

@@ -38,6 +38,10 @@ class Ticket:
     feeds: tuple[tuple[str, Feed], ...] = ()
     negotiation: int = 0
     answered: bool = True
+    published: str = ""
+    """What is published, as the node itself describes it."""
+    relays: tuple[str, ...] = ()
+    """Where what is published is passed on to, as the node's implementation names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,10 @@ class Peer(Protocol):
 
     async def receive(self, wanted: dict[Feed, Layer]) -> None:
         """What the participant should receive. Offers come out as events, one at a time."""
+        ...
+
+    async def relay(self, node_ids: Collection[str], publication: int) -> None:
+        """Passes what is published on to these other nodes, where it is received as that publication."""
         ...
 
     async def answer(self, negotiation: int, sdp: str) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -93,7 +94,7 @@ class Guest:
         self.feeds: list[pb.Feed] = []
         self.rejoins = 0
         self.connections = 0  # receiving connections that were offered
-        self.resumed = False
+        self.resumed = self.left = False
         self.error: GiaobanError | None = None
         self._call: Any = None
         self._reader: asyncio.Task[None] | None = None
@@ -140,6 +141,7 @@ class Guest:
         await self._call.write(pb.ConnectRequest(view=pb.View(**view)))
 
     async def leave(self) -> None:
+        self.left = True
         await self._call.write(pb.ConnectRequest(leave=pb.Leave()))
         await self.ended()
 
@@ -251,6 +253,25 @@ async def participants_on(node: JanusNode, meeting: str) -> int:
             told = await node.admin(janus="handle_info", session_id=session, handle_id=handle)
             count += str(told.get("info", {}).get("opaque_id")).startswith(meeting)
     return count
+
+
+def carried_by(house: House, guest: Guest) -> str:
+    """The node that somebody's sending connection leads to; empty while there is none."""
+    selected = guest.publisher._ice.selected if guest.publisher is not None else None
+    port = selected[1] if selected else 0
+    found = (name for name, node in house.nodes.items() if node.ports.rtp[0] <= port <= node.ports.rtp[1])
+    return next(found, "")
+
+
+async def longest_pause(receiver: Guest, sender: Guest, seconds: float) -> float:
+    """The longest time in which nothing of the sender's picture arrived."""
+    end, last, count, longest = time.monotonic() + seconds, time.monotonic(), receiver.sees(sender), 0.0
+    while (now := time.monotonic()) < end:
+        if receiver.sees(sender) != count:
+            count, last = receiver.sees(sender), now
+        longest = max(longest, now - last)
+        await asyncio.sleep(0.01)
+    return longest
 
 
 async def until(true: Callable[[], bool], seconds: float = 8.0) -> None:

@@ -20,7 +20,7 @@ REFUSED_WITHIN = 1.0
 @pytest.fixture(scope="module")
 def budget() -> int:
     """Room for one meeting of two on each node, and nobody else."""
-    return demand(2)
+    return demand(2, 2)
 
 
 async def refused(guest: Guest, replica: str) -> Exhausted:

@@ -80,10 +80,29 @@ async def test_an_owner_does_not_overtake_itself(bucket: Bucket) -> None:
     journal = Journal(bucket, "one")
     mine = ticket(1)
     owner = await journal.own(None, mine, "first")
-    peer = JanusPeer(cast("Node", None), mine, owner.write)
+    peer = JanusPeer(cast("Node", None), mine, owner.write, {})
     await asyncio.gather(peer.note(origin="o"), peer.note(receiver=7), peer.note(negotiation=1))
     entry = await known(journal, mine)
     assert entry.ticket == peer.ticket == replace(mine, origin="o", receiver=7, negotiation=1)
+
+
+async def test_a_write_that_was_cancelled_leaves_the_owner_what_it_is(bucket: Bucket) -> None:
+    """It may have been done all the same; nothing of the participant stays behind at the end."""
+    journal = Journal(bucket, "one")
+    mine = ticket(1)
+    owner = await journal.own(None, mine, "first")
+    before = owner._entry
+    await owner.write(replace(mine, receiver=7))
+    owner._entry = before  # the answer never came
+    await owner.write(replace(mine, receiver=8))
+    assert (await known(journal, mine)).ticket.receiver == 8
+    owner._entry = before
+    await owner.release()
+    assert await journal.read(mine.room.meeting_id, mine.participant_id) is None
+    again = await journal.own(None, mine, "again")
+    await owner.release()  # a later stay is none of its business
+    assert await journal.read(mine.room.meeting_id, mine.participant_id) is not None
+    await again.release()
 
 
 async def test_what_this_version_cannot_read_is_passed_over(bucket: Bucket) -> None:

@@ -15,7 +15,9 @@ from services.media.tests.integration.conftest import (
     Guest,
     House,
     accept_new_sessions,
+    carried_by,
     guests,
+    longest_pause,
     participants_on,
     start,
     until,
@@ -209,7 +211,7 @@ class TestFailures:
         async with guests(house, CHAIR, ONE) as (chair, one):
             await together([chair, one])
             await until(lambda: one.sees(chair) > 30 and chair.sees(one) > 30)
-            longest = asyncio.create_task(_longest_pause(one, chair, seconds=4))
+            longest = asyncio.create_task(longest_pause(one, chair, seconds=4))
             await house.replicas["one"].process.kill()
             for each in (chair, one):
                 await each.drop()
@@ -229,7 +231,7 @@ class TestFailures:
         async with guests(house, CHAIR, ONE) as (chair, one):
             await together([chair, one])
             await until(lambda: one.sees(chair) > 30)
-            longest = asyncio.create_task(_longest_pause(one, chair, seconds=4))
+            longest = asyncio.create_task(longest_pause(one, chair, seconds=4))
             await house.nats.process.kill()
             await asyncio.sleep(1)
             await house.nats.start()
@@ -245,7 +247,7 @@ class TestFailures:
         async with guests(house, CHAIR, ONE, TWO) as (chair, one, two):
             await together([chair, one, two])
             await until(lambda: chair.sees(one) > 20 and one.sees(two) > 20 and two.sees(chair) > 20)
-            used = next(name for name, node in house.nodes.items() if _carries(chair, node.ports.rtp))
+            used = carried_by(house, chair)
             began = time.monotonic()
             await house.nodes[used].kill()
             try:
@@ -308,15 +310,13 @@ class TestDrain:
         async with guests(house, CHAIR, ONE, TWO) as (chair, one, two):
             await together([chair, one, two])
             await until(lambda: chair.sees(one) > 20 and one.sees(two) > 20 and two.sees(chair) > 20)
-            used = next(name for name, node in house.nodes.items() if _carries(chair, node.ports.rtp))
+            used = carried_by(house, chair)
             other = next(name for name in house.nodes if name != used)
-            pause = asyncio.create_task(_longest_pause(one, chair, seconds=8))
+            pause = asyncio.create_task(longest_pause(one, chair, seconds=8))
             await accept_new_sessions(house.nodes[used], accept=False)
             try:
                 await until(lambda: all(each.rejoins == 1 for each in (chair, one, two)), 6)
-                await until(
-                    lambda: all(_carries(each, house.nodes[other].ports.rtp) for each in (chair, one, two))
-                )
+                await until(lambda: all(carried_by(house, each) == other for each in (chair, one, two)))
                 await until(lambda: min(chair.sees(one), one.sees(two), two.sees(chair)) > 20)
                 assert await pause < 1
                 reply = await chair.command(call_site=pb.CallSite(participant_id=one.id))
@@ -333,7 +333,7 @@ class TestDrain:
         async with guests(house, CHAIR, ONE) as (chair, one):
             await together([chair, one])
             await until(lambda: chair.sees(one) > 20)
-            pause = asyncio.create_task(_longest_pause(chair, one, seconds=5))
+            pause = asyncio.create_task(longest_pause(chair, one, seconds=5))
             for node in house.nodes.values():
                 await accept_new_sessions(node, accept=False)
             try:
@@ -351,20 +351,3 @@ class TestHygiene:
             node = house.nodes["a"]
             for secret in (node.api_secret, node.admin_key, "a=ice-pwd"):
                 assert secret not in replica.log
-
-
-async def _longest_pause(receiver: Guest, sender: Guest, seconds: float) -> float:
-    """The longest time in which nothing of the sender's picture arrived."""
-    end, last, count, longest = time.monotonic() + seconds, time.monotonic(), receiver.sees(sender), 0.0
-    while (now := time.monotonic()) < end:
-        if receiver.sees(sender) != count:
-            count, last = receiver.sees(sender), now
-        longest = max(longest, now - last)
-        await asyncio.sleep(0.01)
-    return longest
-
-
-def _carries(guest: Guest, ports: tuple[int, int]) -> bool:
-    assert guest.publisher is not None
-    selected = guest.publisher._ice.selected
-    return selected is not None and ports[0] <= selected[1] <= ports[1]

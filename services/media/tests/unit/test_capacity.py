@@ -4,11 +4,10 @@
 from __future__ import annotations
 
 import json
-from itertools import pairwise
 from random import Random
 
 from giaoban_media.capacity import MEASURE_HOLDS, Meter, Occupancy
-from giaoban_media.domain import NodeHealth, NodeStatus, demand, place, spare
+from giaoban_media.domain import NodeHealth, NodeStatus, demand, place, seat_on, spare
 from giaoban_media.janus.events import Packets, parse
 
 
@@ -56,11 +55,38 @@ class TestPlace:
                 assert left[chosen] == max(left.values())
 
 
+class TestSeatOn:
+    NODES = (node("a", sent=900), node("b", sent=500), node("c"))
+
+    def test_the_rooms_own_node_while_it_has_room(self) -> None:
+        """However much more is left elsewhere."""
+        assert seat_on(self.NODES, {}, {"a": 100}, home="a", there={"b"}) == "a"
+
+    def test_then_where_others_of_the_meeting_are(self) -> None:
+        """What is sent in the meeting is there already."""
+        assert seat_on(self.NODES, {}, {"a": 101, "b": 500}, home="a", there={"a", "b"}) == "b"
+
+    def test_then_the_emptiest(self) -> None:
+        """Which gets what is sent in the meeting once more."""
+        assert seat_on(self.NODES, {"b": 100}, {"a": 101, "b": 501}, home="a", there={"a", "b"}) == "c"
+
+    def test_full_everywhere(self) -> None:
+        """Newcomers are refused; a node that is being emptied has no room."""
+        growth = dict.fromkeys("abcd", 1001)
+        draining = node("d", NodeHealth.DRAINING, budget=5000)
+        assert seat_on((*self.NODES, draining), {}, growth, home="d", there={"d"}) is None
+
+
 def test_demand_grows_with_every_participant() -> None:
     """Nobody comes in for nothing, nor does the first; a large meeting costs 254 packets/s each."""
-    assert demand(0) == 0
-    assert all(before < after for before, after in pairwise(map(demand, range(500))))
-    assert demand(500) == 500 * (3 * 50 + 4 * 26)
+    assert demand(0, 0) == 0
+    assert all(demand(n, n) < demand(n + 1, n + 1) for n in range(500))
+    assert demand(500, 500) == 500 * (3 * 50 + 4 * 26)
+
+
+def test_demand_of_a_node_is_that_of_those_who_are_on_it() -> None:
+    """They receive from the whole meeting, wherever it is sent."""
+    assert demand(200, 500) + demand(300, 500) == demand(500, 500)
 
 
 class TestOccupancy:
@@ -68,11 +94,12 @@ class TestOccupancy:
         """While it joins, and when the journal has it as well."""
         occupancy = Occupancy()
         with occupancy.coming(("m", "p"), "a"):
-            assert occupancy.expected("a") == demand(1)
+            assert occupancy.expected("a") == demand(1, 1)
+            assert occupancy.where(("m", "p")) == ""
             occupancy.seen(("m", "p"), "a")
-            assert occupancy.expected("a") == demand(1)
-        assert occupancy.expected("a") == demand(1)
-        assert ("m", "p") in occupancy
+            assert occupancy.expected("a") == demand(1, 1)
+        assert occupancy.expected("a") == demand(1, 1)
+        assert occupancy.where(("m", "p")) == "a"
 
     def test_who_was_refused_later_leaves_nothing(self) -> None:
         """A join that failed holds no place."""
@@ -87,9 +114,9 @@ class TestOccupancy:
         for who in ("p", "q"):
             occupancy.seen(("m", who), "a")
         occupancy.seen(("m", "q"), "b")
-        assert (occupancy.expected("a"), occupancy.expected("b")) == (demand(1), demand(1))
-        assert occupancy.one_more("b", "m") == demand(2)
-        assert occupancy.one_more("b", "another") == 2 * demand(1)
+        assert (occupancy.expected("a"), occupancy.expected("b")) == (demand(1, 2), demand(1, 2))
+        assert occupancy.growth("b", "m") == demand(2, 3) - demand(1, 2)
+        assert occupancy.growth("b", "another") == demand(1, 1)
         occupancy.forget()
         assert (occupancy.expected("a"), occupancy.expected("b")) == (0, 0)
 

@@ -67,6 +67,8 @@ STEPS: tuple[Callable[[Conference], Conference], ...] = (
     lambda now: put(now, replace(ONE, muted=True)),
     lambda now: put(now, replace(ONE, publication=1)),
     lambda now: put(now, replace(TWO, removed=True)),
+    lambda now: put(now, replace(ONE, node_id="b")),
+    lambda now: put(now, replace(SILENT, node_id="a")),
     lambda now: put(now, replace(TWO, streams=(MICROPHONE, SCREEN))),
     lambda now: put(now, replace(SILENT, streams=(CAMERA,))),
     lambda now: replace(now, stage=Stage(participant_id="two")),
@@ -150,6 +152,23 @@ def test_a_change_that_is_one_differs() -> None:
     assert desired(MEETING, "two", View(tiles=("one",))) != before
 
 
+def test_a_meeting_on_several_nodes_passes_everybody_on_to_the_others() -> None:
+    """To where somebody is who was not removed; whoever comes to a further node concerns all who send."""
+    on = {"chair": "a", "one": "b", "two": "b", "silent": "a"}
+    both = replace(MEETING, participants={key: replace(EVERYONE[key], node_id=on[key]) for key in on})
+    relays = {key: found.relays for key in on if (found := desired(both, key, View())) is not None}
+    assert relays == {"chair": {"b"}, "one": {"a"}, "two": {"a"}, "silent": {"b"}}
+    assert {each.node_id for each in wanted(with_floor(both, "one"), "silent", View())} == {"a", "b"}
+    third = put(both, replace(person("late"), node_id="c"))
+    assert concerned(both, third) is None
+    assert concerned(both, put(both, replace(person("late"), node_id="b"))) == frozenset({"late"})
+    gone = put(third, replace(third.participants["late"], removed=True))
+    assert concerned(third, gone) is None
+    now = desired(gone, "chair", View())
+    assert now is not None
+    assert now.relays == {"b"}
+
+
 def test_nothing_is_desired_for_who_is_not_there() -> None:
     """Nor without a room."""
     assert desired(MEETING, "stranger", View()) is None
@@ -169,8 +188,8 @@ def test_a_change_concerns_those_whose_entries_it_changed() -> None:
 
 
 @given(
-    st.lists(st.sampled_from(range(12)), min_size=1, max_size=6),
-    st.lists(st.sampled_from(range(12)), max_size=6),
+    st.lists(st.sampled_from(range(len(STEPS))), min_size=1, max_size=6),
+    st.lists(st.sampled_from(range(len(STEPS))), max_size=6),
 )
 def test_nobody_is_left_out_for_whom_something_else_follows(first: list[int], then: list[int]) -> None:
     """Whoever is not concerned by a change has the same desired state before and after it, whatever they look at."""

@@ -28,37 +28,37 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cgiaoban/media/v1/media.proto\x12\x10giaoban.media.v1\x1a\"giaoban/identity/v1/identity.proto\x1a&giaoban/scheduling/v1/scheduling.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb0\x02\n\tRoomState\x12\x12\n\nmeeting_id\x18\x01 \x01(\t\x12\x17\n\x0forganisation_id\x18\x02 \x01(\t\x12\x0f\n\x07node_id\x18\x03 \x01(\t\x12\x12\n\ngeneration\x18\x04 \x01(\x05\x12\x42\n\x11microphone_policy\x18\x05 \x01(\x0e\x32\'.giaoban.scheduling.v1.MicrophonePolicy\x12\x14\n\x0crecording_id\x18\x06 \x01(\t\x12\x38\n\x14recording_start_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\topen_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63losed\x18\t \x01(\x08\"E\n\x06Stream\x12\x0b\n\x03mid\x18\x01 \x01(\t\x12.\n\x06source\x18\x02 \x01(\x0e\x32\x1e.giaoban.media.v1.StreamSource\"\xe1\x03\n\x10ParticipantState\x12\n\n\x02id\x18\x01 \x01(\t\x12)\n\x05party\x18\x02 \x01(\x0b\x32\x1a.giaoban.identity.v1.Party\x12\x34\n\x04role\x18\x03 \x01(\x0e\x32&.giaoban.scheduling.v1.AppointmentRole\x12\x35\n\nconnection\x18\x04 \x01(\x0e\x32!.giaoban.media.v1.ConnectionState\x12)\n\x07streams\x18\x05 \x03(\x0b\x32\x18.giaoban.media.v1.Stream\x12\r\n\x05muted\x18\x06 \x01(\x08\x12\x16\n\x0emicrophone_off\x18\x07 \x01(\x08\x12\x12\n\ncamera_off\x18\x08 \x01(\x08\x12-\n\tjoin_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bpresence_id\x18\n \x01(\t\x12\x0f\n\x07removed\x18\x0b \x01(\x08\x12\x19\n\x0clink_quality\x18\x0c \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x0bpublication\x18\r \x01(\x05\x12-\n\tlost_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0f\n\r_link_quality\"X\n\x0c\x46loorRequest\x12\x16\n\x0eparticipant_id\x18\x01 \x01(\t\x12\x30\n\x0crequest_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8f\x01\n\x0b\x46loorHolder\x12\x16\n\x0eparticipant_id\x18\x01 \x01(\t\x12.\n\ngrant_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05limit\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x63\x61lled\x18\x04 \x01(\x08\"k\n\nFloorState\x12-\n\x05queue\x18\x01 \x03(\x0b\x32\x1e.giaoban.media.v1.FloorRequest\x12.\n\x07holders\x18\x02 \x03(\x0b\x32\x1d.giaoban.media.v1.FloorHolder\"I\n\nStageState\x12\x16\n\x0eparticipant_id\x18\x02 \x01(\t\x12\x1d\n\x15screen_participant_id\x18\x03 \x01(\tJ\x04\x08\x01\x10\x02\"\x83\x01\n\x0b\x43hatMessage\x12\n\n\x02id\x18\x01 \x01(\t\x12\x16\n\x0eparticipant_id\x18\x02 \x01(\t\x12\x13\n\x0bsender_name\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12-\n\tsend_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb4\x02\n\tNodeState\x12\n\n\x02id\x18\x01 \x01(\t\x12,\n\x06health\x18\x02 \x01(\x0e\x32\x1c.giaoban.media.v1.NodeHealth\x12\x10\n\x08sessions\x18\x03 \x01(\x05\x12\x0f\n\x07handles\x18\x04 \x01(\x05\x12\x18\n\x10peer_connections\x18\x05 \x01(\x05\x12\x30\n\x0cobserve_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rjanus_version\x18\x07 \x01(\t\x12#\n\x1bpackets_received_per_second\x18\x08 \x01(\x05\x12\x1f\n\x17packets_sent_per_second\x18\t \x01(\x05\x12!\n\x19\x62udget_packets_per_second\x18\n \x01(\x05\"-\n\nLiveSignal\x12\x0f\n\x07talking\x18\x01 \x03(\t\x12\x0e\n\x06silent\x18\x02 \x03(\t*\x7f\n\x0cStreamSource\x12\x1d\n\x19STREAM_SOURCE_UNSPECIFIED\x10\x00\x12\x1c\n\x18STREAM_SOURCE_MICROPHONE\x10\x01\x12\x18\n\x14STREAM_SOURCE_CAMERA\x10\x02\x12\x18\n\x14STREAM_SOURCE_SCREEN\x10\x03*\x8f\x01\n\x0f\x43onnectionState\x12 \n\x1c\x43ONNECTION_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x43ONNECTION_STATE_CONNECTING\x10\x01\x12\x1e\n\x1a\x43ONNECTION_STATE_CONNECTED\x10\x02\x12\x19\n\x15\x43ONNECTION_STATE_LOST\x10\x03*m\n\nNodeHealth\x12\x1b\n\x17NODE_HEALTH_UNSPECIFIED\x10\x00\x12\x12\n\x0eNODE_HEALTH_UP\x10\x01\x12\x14\n\x10NODE_HEALTH_DOWN\x10\x02\x12\x18\n\x14NODE_HEALTH_DRAINING\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cgiaoban/media/v1/media.proto\x12\x10giaoban.media.v1\x1a\"giaoban/identity/v1/identity.proto\x1a&giaoban/scheduling/v1/scheduling.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb0\x02\n\tRoomState\x12\x12\n\nmeeting_id\x18\x01 \x01(\t\x12\x17\n\x0forganisation_id\x18\x02 \x01(\t\x12\x0f\n\x07node_id\x18\x03 \x01(\t\x12\x12\n\ngeneration\x18\x04 \x01(\x05\x12\x42\n\x11microphone_policy\x18\x05 \x01(\x0e\x32\'.giaoban.scheduling.v1.MicrophonePolicy\x12\x14\n\x0crecording_id\x18\x06 \x01(\t\x12\x38\n\x14recording_start_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\topen_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x63losed\x18\t \x01(\x08\"E\n\x06Stream\x12\x0b\n\x03mid\x18\x01 \x01(\t\x12.\n\x06source\x18\x02 \x01(\x0e\x32\x1e.giaoban.media.v1.StreamSource\"\xf2\x03\n\x10ParticipantState\x12\n\n\x02id\x18\x01 \x01(\t\x12)\n\x05party\x18\x02 \x01(\x0b\x32\x1a.giaoban.identity.v1.Party\x12\x34\n\x04role\x18\x03 \x01(\x0e\x32&.giaoban.scheduling.v1.AppointmentRole\x12\x35\n\nconnection\x18\x04 \x01(\x0e\x32!.giaoban.media.v1.ConnectionState\x12)\n\x07streams\x18\x05 \x03(\x0b\x32\x18.giaoban.media.v1.Stream\x12\r\n\x05muted\x18\x06 \x01(\x08\x12\x16\n\x0emicrophone_off\x18\x07 \x01(\x08\x12\x12\n\ncamera_off\x18\x08 \x01(\x08\x12-\n\tjoin_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bpresence_id\x18\n \x01(\t\x12\x0f\n\x07removed\x18\x0b \x01(\x08\x12\x19\n\x0clink_quality\x18\x0c \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x0bpublication\x18\r \x01(\x05\x12-\n\tlost_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07node_id\x18\x0f \x01(\tB\x0f\n\r_link_quality\"X\n\x0c\x46loorRequest\x12\x16\n\x0eparticipant_id\x18\x01 \x01(\t\x12\x30\n\x0crequest_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8f\x01\n\x0b\x46loorHolder\x12\x16\n\x0eparticipant_id\x18\x01 \x01(\t\x12.\n\ngrant_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05limit\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x63\x61lled\x18\x04 \x01(\x08\"k\n\nFloorState\x12-\n\x05queue\x18\x01 \x03(\x0b\x32\x1e.giaoban.media.v1.FloorRequest\x12.\n\x07holders\x18\x02 \x03(\x0b\x32\x1d.giaoban.media.v1.FloorHolder\"I\n\nStageState\x12\x16\n\x0eparticipant_id\x18\x02 \x01(\t\x12\x1d\n\x15screen_participant_id\x18\x03 \x01(\tJ\x04\x08\x01\x10\x02\"\x83\x01\n\x0b\x43hatMessage\x12\n\n\x02id\x18\x01 \x01(\t\x12\x16\n\x0eparticipant_id\x18\x02 \x01(\t\x12\x13\n\x0bsender_name\x18\x03 \x01(\t\x12\x0c\n\x04text\x18\x04 \x01(\t\x12-\n\tsend_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb4\x02\n\tNodeState\x12\n\n\x02id\x18\x01 \x01(\t\x12,\n\x06health\x18\x02 \x01(\x0e\x32\x1c.giaoban.media.v1.NodeHealth\x12\x10\n\x08sessions\x18\x03 \x01(\x05\x12\x0f\n\x07handles\x18\x04 \x01(\x05\x12\x18\n\x10peer_connections\x18\x05 \x01(\x05\x12\x30\n\x0cobserve_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rjanus_version\x18\x07 \x01(\t\x12#\n\x1bpackets_received_per_second\x18\x08 \x01(\x05\x12\x1f\n\x17packets_sent_per_second\x18\t \x01(\x05\x12!\n\x19\x62udget_packets_per_second\x18\n \x01(\x05\"-\n\nLiveSignal\x12\x0f\n\x07talking\x18\x01 \x03(\t\x12\x0e\n\x06silent\x18\x02 \x03(\t*\x7f\n\x0cStreamSource\x12\x1d\n\x19STREAM_SOURCE_UNSPECIFIED\x10\x00\x12\x1c\n\x18STREAM_SOURCE_MICROPHONE\x10\x01\x12\x18\n\x14STREAM_SOURCE_CAMERA\x10\x02\x12\x18\n\x14STREAM_SOURCE_SCREEN\x10\x03*\x8f\x01\n\x0f\x43onnectionState\x12 \n\x1c\x43ONNECTION_STATE_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x43ONNECTION_STATE_CONNECTING\x10\x01\x12\x1e\n\x1a\x43ONNECTION_STATE_CONNECTED\x10\x02\x12\x19\n\x15\x43ONNECTION_STATE_LOST\x10\x03*m\n\nNodeHealth\x12\x1b\n\x17NODE_HEALTH_UNSPECIFIED\x10\x00\x12\x12\n\x0eNODE_HEALTH_UP\x10\x01\x12\x14\n\x10NODE_HEALTH_DOWN\x10\x02\x12\x18\n\x14NODE_HEALTH_DRAINING\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'giaoban.media.v1.media_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STREAMSOURCE']._serialized_start=1965
-  _globals['_STREAMSOURCE']._serialized_end=2092
-  _globals['_CONNECTIONSTATE']._serialized_start=2095
-  _globals['_CONNECTIONSTATE']._serialized_end=2238
-  _globals['_NODEHEALTH']._serialized_start=2240
-  _globals['_NODEHEALTH']._serialized_end=2349
+  _globals['_STREAMSOURCE']._serialized_start=1982
+  _globals['_STREAMSOURCE']._serialized_end=2109
+  _globals['_CONNECTIONSTATE']._serialized_start=2112
+  _globals['_CONNECTIONSTATE']._serialized_end=2255
+  _globals['_NODEHEALTH']._serialized_start=2257
+  _globals['_NODEHEALTH']._serialized_end=2366
   _globals['_ROOMSTATE']._serialized_start=192
   _globals['_ROOMSTATE']._serialized_end=496
   _globals['_STREAM']._serialized_start=498
   _globals['_STREAM']._serialized_end=567
   _globals['_PARTICIPANTSTATE']._serialized_start=570
-  _globals['_PARTICIPANTSTATE']._serialized_end=1051
-  _globals['_FLOORREQUEST']._serialized_start=1053
-  _globals['_FLOORREQUEST']._serialized_end=1141
-  _globals['_FLOORHOLDER']._serialized_start=1144
-  _globals['_FLOORHOLDER']._serialized_end=1287
-  _globals['_FLOORSTATE']._serialized_start=1289
-  _globals['_FLOORSTATE']._serialized_end=1396
-  _globals['_STAGESTATE']._serialized_start=1398
-  _globals['_STAGESTATE']._serialized_end=1471
-  _globals['_CHATMESSAGE']._serialized_start=1474
-  _globals['_CHATMESSAGE']._serialized_end=1605
-  _globals['_NODESTATE']._serialized_start=1608
-  _globals['_NODESTATE']._serialized_end=1916
-  _globals['_LIVESIGNAL']._serialized_start=1918
-  _globals['_LIVESIGNAL']._serialized_end=1963
+  _globals['_PARTICIPANTSTATE']._serialized_end=1068
+  _globals['_FLOORREQUEST']._serialized_start=1070
+  _globals['_FLOORREQUEST']._serialized_end=1158
+  _globals['_FLOORHOLDER']._serialized_start=1161
+  _globals['_FLOORHOLDER']._serialized_end=1304
+  _globals['_FLOORSTATE']._serialized_start=1306
+  _globals['_FLOORSTATE']._serialized_end=1413
+  _globals['_STAGESTATE']._serialized_start=1415
+  _globals['_STAGESTATE']._serialized_end=1488
+  _globals['_CHATMESSAGE']._serialized_start=1491
+  _globals['_CHATMESSAGE']._serialized_end=1622
+  _globals['_NODESTATE']._serialized_start=1625
+  _globals['_NODESTATE']._serialized_end=1933
+  _globals['_LIVESIGNAL']._serialized_start=1935
+  _globals['_LIVESIGNAL']._serialized_end=1980
 # @@protoc_insertion_point(module_scope)

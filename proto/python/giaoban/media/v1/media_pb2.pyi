@@ -182,6 +182,7 @@ class ParticipantState(_message.Message):
     LINK_QUALITY_FIELD_NUMBER: _builtins.int
     PUBLICATION_FIELD_NUMBER: _builtins.int
     LOST_TIME_FIELD_NUMBER: _builtins.int
+    NODE_ID_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     role: _scheduling_pb2.AppointmentRole.ValueType
     connection: Global___ConnectionState.ValueType
@@ -198,6 +199,8 @@ class ParticipantState(_message.Message):
     """Worst recent link quality, 0 (bad) to 100 (good); absent when unknown."""
     publication: _builtins.int
     """Grows each time the publishing connection is built anew: the same mids then carry other streams."""
+    node_id: _builtins.str
+    """The media node that carries the participant; others of the meeting may be on another."""
     @_builtins.property
     def party(self) -> _identity_pb2.Party: ...
     @_builtins.property
@@ -227,10 +230,11 @@ class ParticipantState(_message.Message):
         link_quality: _builtins.int | None = ...,
         publication: _builtins.int = ...,
         lost_time: _timestamp_pb2.Timestamp | None = ...,
+        node_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_link_quality", b"_link_quality", "join_time", b"join_time", "link_quality", b"link_quality", "lost_time", b"lost_time", "party", b"party"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_link_quality", b"_link_quality", "camera_off", b"camera_off", "connection", b"connection", "id", b"id", "join_time", b"join_time", "link_quality", b"link_quality", "lost_time", b"lost_time", "microphone_off", b"microphone_off", "muted", b"muted", "party", b"party", "presence_id", b"presence_id", "publication", b"publication", "removed", b"removed", "role", b"role", "streams", b"streams"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_link_quality", b"_link_quality", "camera_off", b"camera_off", "connection", b"connection", "id", b"id", "join_time", b"join_time", "link_quality", b"link_quality", "lost_time", b"lost_time", "microphone_off", b"microphone_off", "muted", b"muted", "node_id", b"node_id", "party", b"party", "presence_id", b"presence_id", "publication", b"publication", "removed", b"removed", "role", b"role", "streams", b"streams"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__link_quality: _TypeAlias = _typing.Literal["link_quality"]  # noqa: Y015
     _WhichOneofArgType__link_quality: _TypeAlias = _typing.Literal["_link_quality", b"_link_quality"]  # noqa: Y015

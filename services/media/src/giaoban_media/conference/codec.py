@@ -137,6 +137,7 @@ def _participant(participant: Participant) -> media_pb2.ParticipantState:
         removed=participant.removed,
         link_quality=participant.link_quality,
         lost_time=timestamp(participant.lost_time) if participant.lost_time else None,
+        node_id=participant.node_id,
     )
 
 
@@ -168,6 +169,7 @@ def participant_from(data: bytes) -> Participant:
         removed=state.removed,
         link_quality=state.link_quality if state.HasField("link_quality") else None,
         lost_time=moment(state.lost_time) if state.HasField("lost_time") else None,
+        node_id=state.node_id,
     )
 
 

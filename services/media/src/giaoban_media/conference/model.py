@@ -89,6 +89,8 @@ class Participant:
     link_quality: int | None = None
     lost_time: datetime | None = None
     """When signalling was lost; means something only while the connection is LOST."""
+    node_id: str = ""
+    """The media node that carries the participant."""
 
 
 @dataclass(frozen=True, slots=True)

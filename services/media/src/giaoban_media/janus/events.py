@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from giaoban_media.janus.relays import RELAYED
+
 CORE, PLUGINS, STATUS, MEDIA = "core", "plugins", "status", "media"
 STATISTICS = 3
 """The subtype of media events that carry a handle's counters."""
@@ -83,9 +85,11 @@ def _fact(node_id: str, kind: str, message: dict[str, Any]) -> Load | Packets | 
     if kind == PLUGINS:
         data = event.get("data", {})
         what, room = data.get("event", data.get("videoroom")), str(data.get("room", ""))
-        if what in ("talking", "stopped-talking") and "-" in room:
+        who = str(data.get("id", ""))
+        # A node that others pass somebody on to tells the same once more.
+        if what in ("talking", "stopped-talking") and "-" in room and RELAYED not in who:
             meeting_id = room.rpartition("-")[0]
-            return Talking(meeting_id, str(data.get("id", "")), what == "talking")
+            return Talking(meeting_id, who, what == "talking")
     return None
 
 

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,6 +34,27 @@ RECONNECT_DELAYS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.0)
 UNKNOWN_SESSION, UNKNOWN_HANDLE = 458, 459
 ROOM_EXISTS, NO_SUCH_ROOM, NO_SUCH_FEED, ID_TAKEN = 427, 426, 428, 436
 
+MAX_PUBLISHERS = 500
+MAX_BITRATE = 2_500_000
+"""Bits per second and publisher, told to senders by RTCP feedback."""
+
+ROOM_SETTINGS: Message = {
+    "request": "create",
+    "permanent": False,
+    "is_private": True,
+    "publishers": MAX_PUBLISHERS,
+    "bitrate": MAX_BITRATE,
+    "bitrate_cap": True,
+    "audiocodec": "opus",
+    "videocodec": "vp8",
+    "opus_fec": True,
+    "audiolevel_ext": True,
+    "audiolevel_event": True,
+    "audio_active_packets": 25,
+    "audio_level_average": 60,
+    "transport_wide_cc_ext": True,
+}
+
 _log = structlog.get_logger(__name__)
 
 
@@ -46,6 +68,14 @@ class NodeAddress:
     admin_key: str
     rec_dir: str
     """Where Janus writes tracks, as Janus sees the path."""
+    relay_host: str
+    """Where other nodes send what they pass on."""
+    relay_ports: tuple[int, int]
+
+    def relay_port(self) -> int:
+        """One of the node's ports for what others pass on; it may be taken, then another is tried."""
+        first, last = self.relay_ports
+        return first + secrets.randbelow(last - first)  # the next one is for RTCP
 
 
 class SessionOwner(Protocol):
@@ -71,6 +101,8 @@ class Node:
         self._control: tuple[int, int] | None = None
         self._owners: dict[int, SessionOwner] = {}
         self._up = asyncio.Event()
+        self.connections = 0
+        """How often it was connected to: a node that was lost may have come back empty."""
         self.pictures = Pictures()
 
     @property
@@ -109,6 +141,7 @@ class Node:
                 await wire.close()
                 raise
             attempt = 0
+            self.connections += 1
             _log.info("media_node_connected", node=self.address.id)
             try:
                 await self._serve(wire)
@@ -142,6 +175,25 @@ class Node:
         if self._control is None:
             raise MediaLost("the media node is not reachable", node=self.address.id)
         return (await self.message(*self._control, body))[0]
+
+    async def room_request(self, room: RoomKey, body: Message) -> Message:
+        """The same, about a room."""
+        return await self.control(body | {"room": self.room_name(room), "secret": self.room_secret(room)})
+
+    async def open_room(self, room: RoomKey) -> None:
+        """Creates a room; one that exists is left as it is."""
+        try:
+            await self.room_request(
+                room, ROOM_SETTINGS | {"admin_key": self.address.admin_key, "rec_dir": self.address.rec_dir}
+            )
+        except JanusError as error:
+            if error.code != ROOM_EXISTS:
+                raise MediaLost("the media node refused a room", node=self.address.id) from error
+
+    async def publishers(self, room: RoomKey) -> set[str]:
+        """The ids of those who send in a room, also by way of other nodes."""
+        data = await self.room_request(room, {"request": "listparticipants"})
+        return {str(each["id"]) for each in data.get("participants", []) if each.get("publisher")}
 
     async def attach(self, session: int, opaque_id: str) -> int:
         """A new handle on a session."""

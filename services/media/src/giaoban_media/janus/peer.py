@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import structlog
@@ -16,6 +17,7 @@ from giaoban_media.domain import Feed, Layer
 from giaoban_media.errors import MediaLost, OfferInvalid
 from giaoban_media.janus.node import ID_TAKEN, NO_SUCH_FEED, UNKNOWN_SESSION, Node
 from giaoban_media.janus.receiver import Receiver
+from giaoban_media.janus.relays import Relays
 from giaoban_media.janus.wire import JanusError, Message
 from giaoban_media.sfu import (
     Journal,
@@ -45,7 +47,7 @@ class _IdTaken(MediaLost):
 class JanusPeer:
     """Implements `sfu.Peer`."""
 
-    def __init__(self, node: Node, ticket: Ticket, journal: Journal) -> None:
+    def __init__(self, node: Node, ticket: Ticket, journal: Journal, nodes: Mapping[str, Node]) -> None:
         """Wraps a session that exists or is about to; `create` or `take_over` comes next."""
         self._node = node
         self._ticket = ticket
@@ -57,8 +59,10 @@ class JanusPeer:
         self._mids: tuple[str, ...] = ()
         self._muted: frozenset[str] | None = frozenset()
         self._record: str | None = ""
+        self._description = ""
         self._lost = False
         self.receiver = Receiver(self)
+        self._relays = Relays(self, nodes)
 
     @property
     def ticket(self) -> Ticket:
@@ -109,10 +113,7 @@ class JanusPeer:
         self._node.register(self._ticket.session, self)
         self._muted = self._record = None
         await self._claim()
-        data = await self._control({"request": "listparticipants"})
-        here = {str(each["id"]): each for each in data.get("participants", [])}
-        mine = here.get(self._ticket.participant_id)
-        published = mine is not None and mine.get("publisher")
+        published = self._ticket.participant_id in await self._node.publishers(self._ticket.room)
         # Who only watches has sent nothing before, so nothing of that kind is lost.
         if self._ticket.publisher and not published:
             self.emit(Unpublished())
@@ -134,6 +135,7 @@ class JanusPeer:
     async def close(self) -> None:
         """Ends the session on the node."""
         await self.abandon()
+        await self._relays.end()
         try:
             await self._node.request({"janus": "destroy"}, session=self._ticket.session)
         except (JanusError, MediaLost):
@@ -176,7 +178,7 @@ class JanusPeer:
                     answer = await self._enter({"request": "joinandconfigure", **body}, jsep)
                 finally:
                     self._building = False
-            await self.note(origin=origin)
+            await self.note(origin=origin, published=self._description)
             self._down, self._mids, self._muted = False, tuple(each.mid for each in streams), None
             return Publication(answer, fresh)
 
@@ -212,6 +214,11 @@ class JanusPeer:
             except JanusError as error:
                 # Not publishing at this moment: what is published next is recorded from its beginning.
                 _log.info("record_refused", node=self._ticket.node_id, code=error.code)
+
+    async def relay(self, node_ids: Collection[str], publication: int) -> None:
+        """Passes what is published on to other nodes."""
+        if self._ticket.published:
+            await self._relays.keep(node_ids, publication)
 
     # Receiving
 
@@ -253,7 +260,7 @@ class JanusPeer:
 
     async def _negotiate(self, body: Message, jsep: Message) -> str:
         try:
-            _, answer = await self._publisher_message(body, jsep)
+            data, answer = await self._publisher_message(body, jsep)
         except JanusError as error:
             if error.code == ID_TAKEN:
                 raise _IdTaken(
@@ -266,6 +273,7 @@ class JanusPeer:
             ) from error
         if answer is None:
             raise OfferInvalid("offer: the media node gave no answer to this session description")
+        self._description = json.dumps(data.get("streams", []), separators=(",", ":"))
         return str(answer["sdp"])
 
     async def _hang_up(self) -> None:
@@ -295,10 +303,7 @@ class JanusPeer:
         return await self._node.message(self._ticket.session, self._ticket.publisher, body, jsep)
 
     async def _control(self, body: Message) -> Message:
-        room = self._ticket.room
-        return await self._node.control(
-            body | {"room": self._node.room_name(room), "secret": self._node.room_secret(room)}
-        )
+        return await self._node.room_request(self._ticket.room, body)
 
     async def _claim(self) -> None:
         try:

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 
 import structlog
 from giaoban_kit.errors import Unavailable
+from giaoban_kit.tasks import ended
 
 from giaoban_media.conference.model import Source
 from giaoban_media.domain import Feed, Layer
 from giaoban_media.errors import MediaLost, OfferInvalid, Replaced
 from giaoban_media.janus.node import NO_SUCH_FEED
 from giaoban_media.janus.pictures import Picture
+from giaoban_media.janus.relays import relayed_id
 from giaoban_media.janus.wire import JanusError, Message
 from giaoban_media.sfu import PeerLost, ReceiveOffer, ReceivingLost, Ticket
 
@@ -103,8 +105,7 @@ class Receiver:
         """Ends the work."""
         self._forget_pictures()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await ended(self._task)
 
     def _poke(self) -> None:
         self._wake.set()
@@ -164,20 +165,15 @@ class Receiver:
     async def _available(self, feeds: list[Feed]) -> list[Feed]:
         # A subscription fails whole when one feed is not up (yet): who was refused asks first, and tries the others
         # again soon.
-        room = self._peer.ticket.room
-        node = self._peer.node
-        data = await node.control(
-            {"request": "listparticipants", "room": node.room_name(room), "secret": node.room_secret(room)}
-        )
-        up = {str(each["id"]) for each in data.get("participants", []) if each.get("publisher")}
-        there = [feed for feed in feeds if feed.participant_id in up]
+        up = await self._peer.node.publishers(self._peer.ticket.room)
+        there = [feed for feed in feeds if self._id_of(feed) in up]
         if len(there) < len(feeds):
             asyncio.get_running_loop().call_later(RETRY_DELAY, self._wake.set)
         return there
 
     async def _change(self, extra: list[str], missing: list[Feed]) -> None:
-        asked = {(feed.participant_id, feed.mid): (feed, self._wanted[feed]) for feed in missing}
-        subscribe = [_subscription(*each) for each in asked.values()]
+        asked = {(self._id_of(feed), feed.mid): (feed, self._wanted[feed]) for feed in missing}
+        subscribe = [_subscription(key, *each) for key, each in asked.items()]
         fresh = not self._peer.ticket.receiver
         if fresh:
             if not subscribe:
@@ -301,13 +297,19 @@ class Receiver:
         except JanusError:
             _log.debug("receiving_handle_already_gone", node=ticket.node_id)
 
+    def _id_of(self, feed: Feed) -> str:
+        # What is sent on another node is received from where it is passed on to.
+        if feed.node_id in ("", self._peer.ticket.node_id):
+            return feed.participant_id
+        return relayed_id(feed.participant_id, feed.publication)
+
     async def _message(self, body: Message, jsep: Message | None = None) -> tuple[Message, Message | None]:
         ticket = self._peer.ticket
         return await self._peer.node.message(ticket.session, ticket.receiver, body, jsep)
 
 
-def _subscription(feed: Feed, layer: Layer) -> Message:
+def _subscription(key: tuple[str, str], feed: Feed, layer: Layer) -> Message:
     # With the layer from the beginning: a change afterwards waits for another keyframe, and the node asks a
     # publisher for one about once a second.
     wanted = {"substream": int(layer)} if feed.source is Source.CAMERA else {}
-    return {"feed": feed.participant_id, "mid": feed.mid, **wanted}
+    return {"feed": key[0], "mid": key[1], **wanted}

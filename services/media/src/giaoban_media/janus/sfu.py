@@ -10,14 +10,11 @@ from giaoban_kit.tasks import beside
 
 from giaoban_media.domain import NodeHealth
 from giaoban_media.errors import MediaLost
-from giaoban_media.janus.node import NO_SUCH_ROOM, ROOM_EXISTS, Node, NodeAddress
+from giaoban_media.janus import relays
+from giaoban_media.janus.node import NO_SUCH_ROOM, Node, NodeAddress
 from giaoban_media.janus.peer import JanusPeer
 from giaoban_media.janus.wire import JanusError
 from giaoban_media.sfu import Journal, RoomKey, Ticket
-
-MAX_PUBLISHERS = 500
-MAX_BITRATE = 2_500_000
-"""Bits per second and publisher, told to senders by RTCP feedback."""
 
 
 class JanusSfu:
@@ -46,59 +43,32 @@ class JanusSfu:
 
     async def open_room(self, node_id: str, room: RoomKey) -> None:
         """Creates a room; one that exists is left as it is."""
-        node = self._node(node_id)
-        try:
-            await node.control(
-                {
-                    "request": "create",
-                    "room": node.room_name(room),
-                    "secret": node.room_secret(room),
-                    "admin_key": node.address.admin_key,
-                    "permanent": False,
-                    "is_private": True,
-                    "publishers": MAX_PUBLISHERS,
-                    "bitrate": MAX_BITRATE,
-                    "bitrate_cap": True,
-                    "audiocodec": "opus",
-                    "videocodec": "vp8",
-                    "opus_fec": True,
-                    "audiolevel_ext": True,
-                    "audiolevel_event": True,
-                    "audio_active_packets": 25,
-                    "audio_level_average": 60,
-                    "transport_wide_cc_ext": True,
-                    "rec_dir": node.address.rec_dir,
-                }
-            )
-        except JanusError as error:
-            if error.code != ROOM_EXISTS:
-                raise MediaLost("the media node refused a room", node=node_id) from error
+        await self._node(node_id).open_room(room)
 
     async def close_room(self, node_id: str, room: RoomKey) -> None:
         """Destroys a room; one that does not exist is no error."""
         node = self._node(node_id)
         try:
-            await node.control(
-                {"request": "destroy", "room": node.room_name(room), "secret": node.room_secret(room)}
-            )
+            await node.room_request(room, {"request": "destroy"})
         except JanusError as error:
             if error.code != NO_SUCH_ROOM:
                 raise MediaLost("the media node refused to close a room", node=node_id) from error
 
     async def admit(self, ticket: Ticket, journal: Journal) -> JanusPeer:
         """A new peer on a session whose id was journalled by the caller."""
-        peer = JanusPeer(self._node(ticket.node_id), ticket, journal)
+        peer = JanusPeer(self._node(ticket.node_id), ticket, journal, self._nodes)
         await peer.create()
         return peer
 
     async def claim(self, ticket: Ticket, journal: Journal) -> JanusPeer:
         """Takes a running peer over."""
-        peer = JanusPeer(self._node(ticket.node_id), ticket, journal)
+        peer = JanusPeer(self._node(ticket.node_id), ticket, journal, self._nodes)
         await peer.take_over()
         return peer
 
     async def forget(self, ticket: Ticket) -> None:
-        """Ends a session that nobody holds."""
+        """Ends a session that nobody holds, and what was passed on of it."""
+        await relays.end(ticket, ticket.relays, self._nodes)
         with contextlib.suppress(JanusError, MediaLost):
             await self._node(ticket.node_id).request({"janus": "destroy"}, session=ticket.session)
 

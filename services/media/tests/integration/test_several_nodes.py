@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One meeting on two real nodes: a budget that lets three come in on one, and two on the other."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from giaoban.media.v1 import media_pb2
+from giaoban.media.v1 import media_service_pb2 as pb
+from giaoban_dev.infra.janus import JanusNode
+from giaoban_kit.config import ServiceConfig
+from giaoban_kit.events import connect_nats
+from giaoban_kit.kv import open_bucket
+from giaoban_kit.tasks import beside
+from giaoban_media.domain import demand
+from giaoban_media.janus.node import Node, NodeAddress
+from giaoban_media.janus.relays import RELAYED
+from giaoban_media.main import NODES
+from giaoban_media.nodes import LOAD_INTERVAL
+from giaoban_media.sfu import RoomKey
+
+from services.media.tests.integration.conftest import (
+    Guest,
+    House,
+    accept_new_sessions,
+    carried_by,
+    guests,
+    longest_pause,
+    participants_on,
+    start,
+    until,
+)
+
+PEOPLE = (
+    ("Quận 1", "chair"),
+    ("Bình Tân", "delegate"),
+    ("Củ Chi", "delegate"),
+    ("Nhà Bè", "delegate"),
+    ("Bình Tân", "delegate"),
+)
+
+
+@pytest.fixture(scope="module")
+def budget() -> int:
+    """Room for the first three of a meeting on one node, and then for two of five on the other."""
+    return demand(2, 5)
+
+
+async def idle(house: House) -> None:
+    """Waits until the nodes are measured to send nothing, and have been for longer than a measurement takes."""
+    config = ServiceConfig(
+        service_name="test",
+        nats_url=house.nats.url,
+        nats_user="media",
+        nats_password_file=house.nats.password_file("media"),
+    )
+    async with connect_nats(config) as nats, asyncio.timeout(60):
+        bucket = await open_bucket(nats.jetstream(), NODES)
+        since = time.monotonic()
+        while time.monotonic() - since < LOAD_INTERVAL + 1:
+            nodes = [media_pb2.NodeState.FromString(each.value) for each in await bucket.entries(">")]
+            if any(each.packets_sent_per_second for each in nodes):
+                since = time.monotonic()
+            await asyncio.sleep(0.5)
+
+
+@asynccontextmanager
+async def spread(house: House) -> AsyncIterator[tuple[list[Guest], str, str]]:
+    """Five people who see each other, and the nodes: the room's own with three of them, the further one with two.
+
+    What the test before made the nodes send must be measured no more.
+    """
+    await idle(house)
+    async with guests(house, *PEOPLE) as people:
+        tiles = [each.id for each in people]
+        for each, replica in zip(people, ("one", "two", "one", "two", "one"), strict=True):
+            await each.join(replica, tiles=tiles)
+        await until(lambda: all(one.sees(two) > 20 for one in people for two in people if one is not two), 20)
+        home, further = carried_by(house, people[0]), carried_by(house, people[4])
+        assert [carried_by(house, each) for each in people] == [home] * 3 + [further] * 2
+        assert home != further
+        yield people, home, further
+        for each in people:
+            if not each.left:
+                await each.leave()
+
+
+@asynccontextmanager
+async def connected(node: JanusNode) -> AsyncIterator[Node]:
+    """Our own client of a node."""
+    address = NodeAddress(node.name, node.url, node.api_secret, node.admin_key, "", "", (0, 1))
+    client = Node(address, lambda *_: None)
+    async with beside(client.run()):
+        async with asyncio.timeout(5):
+            while not client.reachable:
+                await asyncio.sleep(0.05)
+        yield client
+
+
+async def relayed(node: Node, meeting: str) -> list[str]:
+    """Those whom other nodes pass on to a meeting's room on this one."""
+    return [each for each in await node.publishers(RoomKey(meeting, 1)) if RELAYED in each]
+
+
+async def test_everybody_sees_everybody_and_hears_who_has_the_floor(house: House) -> None:
+    """Wherever they are; also when the replica dies that passes them on; and what was passed on goes with them."""
+    async with (
+        spread(house) as (people, home, further),
+        connected(house.nodes[home]) as near,
+        connected(house.nodes[further]) as far,
+    ):
+        chair, first, other, last = people[0], people[1], people[3], people[4]
+        await until(lambda: all(each.hears(chair) > 50 for each in people[1:]))
+        await chair.command(call_site=pb.CallSite(participant_id=last.id))
+        await until(lambda: all(each.hears(last) > 20 for each in people[:4]))
+        await chair.command(take_floor=pb.TakeFloor(participant_id=last.id))
+        await asyncio.sleep(0.3)
+        heard = [each.hears(last) for each in people[:4]]
+        await asyncio.sleep(0.5)
+        assert [each.hears(last) for each in people[:4]] == heard
+        for each in people:
+            assert each.receiver is not None
+            assert each.receiver.stats().lost_packets == 0
+            assert each.connections == 1
+
+        pause = asyncio.create_task(longest_pause(last, chair, seconds=5))
+        await house.replicas["one"].process.kill()
+        for each in (chair, people[2], last):
+            await each.drop()
+            await each.join("two", resume=True, tiles=[every.id for every in people])
+            assert each.resumed
+        assert await pause < 1
+        await start(house.replicas["one"])
+        await chair.command(call_site=pb.CallSite(participant_id=last.id))
+        await until(lambda: chair.hears(last) > heard[0] + 20 and first.hears(last) > heard[1] + 20)
+
+        assert len(await relayed(far, chair.meeting)) == 3
+        assert len(await relayed(near, chair.meeting)) == 2
+        await other.leave()
+        await last.leave()
+        async with asyncio.timeout(10):
+            while await relayed(near, chair.meeting) or await relayed(far, chair.meeting):
+                await asyncio.sleep(0.2)
+        assert await participants_on(house.nodes[further], chair.meeting) == 0
+
+
+async def test_killing_the_further_node_moves_only_those_on_it(house: House) -> None:
+    """They are told to come back by themselves; the others' media goes on."""
+    async with spread(house) as (people, home, further):
+        chair, near, other, far = people[0], people[1], people[3], people[4]
+        pause = asyncio.create_task(longest_pause(near, chair, seconds=8))
+        await house.nodes[further].kill()
+        try:
+            await until(lambda: other.rejoins > 0 and far.rejoins > 0)
+            seen = [each.sees(far) for each in people[:4]]
+            await until(
+                lambda: all(each.sees(far) > at + 20 for each, at in zip(people[:4], seen, strict=True))
+            )
+            await until(lambda: far.sees(chair) > 20 and far.sees(near) > 20 and far.sees(other) > 20)
+            assert {carried_by(house, each) for each in people} == {home}
+            assert await pause < 1
+            assert [each.rejoins for each in people[:3]] == [0, 0, 0]
+        finally:
+            await house.nodes[further].start()
+
+
+async def test_a_node_that_comes_back_at_once_is_passed_on_to_again(house: House) -> None:
+    """Its rooms are gone: those on it come back to it, or to the other, and see everybody."""
+    async with spread(house) as (people, _, further):
+        chair, far = people[0], people[4]
+        await house.nodes[further].kill()
+        await house.nodes[further].start()
+        await until(lambda: people[3].rejoins > 0 and far.rejoins > 0)
+        await until(lambda: all(far.sees(each) > 20 for each in people[:4]), 20)
+        seen = chair.sees(far)
+        await until(lambda: chair.sees(far) > seen + 20, 20)
+
+
+async def test_killing_the_rooms_own_node_brings_everybody_back(house: House) -> None:
+    """The room moves to the other node; nobody presses a key."""
+    async with spread(house) as (people, home, further):
+        await house.nodes[home].kill()
+        try:
+            await until(lambda: all(each.rejoins for each in people[:3]))
+            counts = {(a.id, b.id): a.sees(b) for a in people for b in people}
+            await until(
+                lambda: all(
+                    a.sees(b) > min(counts[a.id, b.id], 20) for a in people for b in people if a is not b
+                )
+            )
+            await until(lambda: all(carried_by(house, each) == further for each in people))
+        finally:
+            await house.nodes[home].start()
+
+
+async def test_emptying_the_further_node_moves_those_on_it_without_a_gap(house: House) -> None:
+    """Their former connections carry them until the new ones do; the others stay where they are."""
+    async with spread(house) as (people, home, further):
+        chair, near, far = people[0], people[1], people[4]
+        pauses = [
+            asyncio.create_task(longest_pause(*pair, seconds=8)) for pair in ((far, chair), (near, chair))
+        ]
+        await accept_new_sessions(house.nodes[further], accept=False)
+        try:
+            await until(lambda: all(carried_by(house, each) == home for each in people))
+            await until(lambda: chair.sees(far) > 20 and far.sees(near) > 20)
+            assert max(await asyncio.gather(*pauses)) < 1
+            assert [each.rejoins for each in people] == [0, 0, 0, 1, 1]
+        finally:
+            await accept_new_sessions(house.nodes[further], accept=True)
