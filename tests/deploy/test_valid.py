@@ -108,6 +108,12 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("long name", {"fullnameOverride": "a" * 41}, "fullnameOverride"),
     ("range upside down", {"mediaNode": {"rtpPorts": {"from": 30000, "to": 20000}}}, "mediaNode.rtpPorts"),
     ("port inside the range", {"mediaNode": {"apiPort": 20001}}, "mediaNode.apiPort"),
+    (
+        "relay ports among clients'",
+        {"mediaNode": {"relayPorts": {"from": 24999, "to": 25100}}},
+        "mediaNode.relayPorts",
+    ),
+    ("port among relay ports", {"mediaNode": {"adminPort": 25001}}, "mediaNode.adminPort"),
     ("NATS nowhere", {"nats": {"enabled": False}}, "nats.external.url"),
 ]
 

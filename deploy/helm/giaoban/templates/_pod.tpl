@@ -101,6 +101,7 @@ envFrom:
       "api_secret_file" "/secrets/node/api-secret"
       "admin_key_file" "/secrets/node/admin-key"
       "rec_dir" "/recordings"
+      "relay_ports" (list (int $root.Values.mediaNode.relayPorts.from) (int $root.Values.mediaNode.relayPorts.to))
       "budget_packets_per_second" (mul (int $root.Values.mediaNode.eventLoops) (int $root.Values.mediaNode.budgetPacketsPerSecondPerLoop))) -}}
 {{- end -}}
 {{- toJson $nodes -}}

@@ -25,7 +25,7 @@ class MediaNode(BaseModel, frozen=True):
     rec_dir: str = "/recordings"
     relay_host: str = ""
     """Where other nodes send the media of a meeting that is on several; the host of `url` when empty."""
-    relay_ports: tuple[int, int] = (24000, 24999)
+    relay_ports: tuple[int, int] = (25000, 25999)
     """UDP ports for it, the first and the last: two for each sender and further node."""
     budget_packets_per_second: int = Field(default=BUDGET_PACKETS_PER_SECOND, ge=1, le=10_000_000)
 

@@ -137,6 +137,22 @@ class Guest:
         reply.add_done_callback(self._on_published)
         await self._call.write(pb.ConnectRequest(publish=request))
 
+    async def share_screen(self) -> pb.Reply:
+        """One more stream on the running connection, after the camera's picture."""
+        assert self.publisher is not None
+        sdp = self.publisher.create_offer().replace("BUNDLE 0 1", "BUNDLE 0 1 2")
+        camera = sdp[sdp.index("m=video") :]
+        ssrc = str(self.publisher.published.video_ssrc)
+        screen = (
+            camera.replace("a=mid:1", "a=mid:2")
+            .replace(ssrc, str(int(ssrc) ^ 1))
+            .replace("-video", "-screen")
+        )
+        streams = [*_streams(), media_pb2.Stream(mid="2", source=media_pb2.STREAM_SOURCE_SCREEN)]
+        return await self._ask(
+            publish=pb.Publish(request_id=new_id(), offer_sdp=sdp + screen, streams=streams)
+        )
+
     async def view(self, **view: Any) -> None:
         await self._call.write(pb.ConnectRequest(view=pb.View(**view)))
 
@@ -170,6 +186,10 @@ class Guest:
             return 0
         mids = [each.mid for each in self.feeds if each.participant_id == other.id and each.source == source]
         return sum(stream.decrypted for mid in mids for stream in self.receiver.streams_of(mid))
+
+    def is_offered(self, other: "Guest", source: "media_pb2.StreamSource.ValueType") -> bool:
+        """Whether the receiving connection carries a source of somebody."""
+        return any(each.participant_id == other.id and each.source == source for each in self.feeds)
 
     def hears(self, other: "Guest") -> int:
         return self.carries(other, media_pb2.STREAM_SOURCE_MICROPHONE)
@@ -300,6 +320,7 @@ def media_process(
             "api_secret_file": str(credentials.path("janus-api")),
             "admin_key_file": str(credentials.path("janus-room")),
             "rec_dir": str(node.recordings),
+            "relay_host": "localhost",  # a name, as in a cluster
             **({} if budget is None else {"budget_packets_per_second": budget}),
         }
         for node in nodes.values()

@@ -35,6 +35,7 @@ from services.media.tests.integration.conftest import (
     until,
 )
 
+SCREEN = media_pb2.STREAM_SOURCE_SCREEN
 PEOPLE = (
     ("Quận 1", "chair"),
     ("Bình Tân", "delegate"),
@@ -126,6 +127,9 @@ async def test_everybody_sees_everybody_and_hears_who_has_the_floor(house: House
             assert each.receiver is not None
             assert each.receiver.stats().lost_packets == 0
             assert each.connections == 1
+
+        assert not (await chair.share_screen()).HasField("error")
+        await until(lambda: all(each.is_offered(chair, SCREEN) for each in people[1:]))
 
         pause = asyncio.create_task(longest_pause(last, chair, seconds=5))
         await house.replicas["one"].process.kill()

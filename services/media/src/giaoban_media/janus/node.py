@@ -73,9 +73,9 @@ class NodeAddress:
     relay_ports: tuple[int, int]
 
     def relay_port(self) -> int:
-        """One of the node's ports for what others pass on; it may be taken, then another is tried."""
+        """The first of two ports for what another node passes on; taken by chance, then others are tried."""
         first, last = self.relay_ports
-        return first + secrets.randbelow(last - first)  # the next one is for RTCP
+        return first + 2 * secrets.randbelow((last - first + 1) // 2)
 
 
 class SessionOwner(Protocol):

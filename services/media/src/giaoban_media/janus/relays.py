@@ -7,9 +7,13 @@ before needs a second or two to go.
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import hashlib
+import hmac
 import json
 import secrets
+import socket
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
@@ -45,58 +49,64 @@ class Relays:
         """`nodes` are all nodes, by id. What the peer's ticket names may stand or not: it is looked at before use."""
         self._peer = peer
         self._nodes = nodes
-        self._standing: dict[str, tuple[int, str]] = {}
+        self._standing: dict[str, tuple[int, int, str]] = {}
 
     async def keep(self, node_ids: Collection[str], publication: int) -> None:
         """Passes the publication on to these nodes and to no other. Raises `MediaLost`; try again then."""
         ticket = self._peer.ticket
-        wanted = {_name(each, publication) for each in node_ids if each in self._nodes} - {
-            _name(ticket.node_id, publication)
-        }
-        if wanted != set(ticket.relays):
-            await end(ticket, [each for each in ticket.relays if each not in wanted], self._nodes)
-            await self._peer.note(relays=tuple(sorted(wanted)))  # before any node hears of it
-        for relay in sorted(wanted):
-            far = self._nodes[_node_of(relay)]
-            state = far.connections, ticket.published
-            if far.reachable and self._standing.get(relay) != state:
-                await self._stand(relay, far)
-                self._standing[relay] = state
+        targets = {each for each in node_ids if each in self._nodes} - {ticket.node_id}
+        known = {_node_of(each): each for each in ticket.relays if _publication_of(each) == publication}
+        kept = {known[each] for each in targets & known.keys()}
+        if kept != set(ticket.relays):
+            await end(ticket, set(ticket.relays) - kept, self._nodes)
+            await self._peer.note(relays=tuple(sorted(kept)))
+        self._standing = {each: state for each, state in self._standing.items() if each in targets}
+        for node_id in sorted(targets):
+            far = self._nodes[node_id]
+            state = far.connections, publication, ticket.published
+            if far.reachable and self._standing.get(node_id) != state:
+                await self._stand(known.get(node_id, ""), far, publication)
+                self._standing[node_id] = state
 
     async def end(self) -> None:
         """Takes back what is passed on."""
         await end(self._peer.ticket, self._peer.ticket.relays, self._nodes)
 
-    async def _stand(self, relay: str, far: Node) -> None:
+    async def _stand(self, relay: str, far: Node, publication: int) -> None:
         ticket = self._peer.ticket
+        fresh = f"{far.address.id}~{publication}~{secrets.token_hex(8)}"
         try:
             await far.open_room(ticket.room)
-            sent = await self._peer.node.room_request(
-                ticket.room, {"request": "listremotes", "publisher_id": ticket.participant_id}
-            )
-            here = relay in {str(each.get("remote_id")) for each in sent.get("list", [])}
-            there = _far_id(ticket, relay) in await far.publishers(ticket.room)
-            if here and there:
+            there = _far_id(ticket, fresh) in await far.publishers(ticket.room)
+            if there and relay in await self._sent():
                 await self._update(relay, far)
                 return
-            if here or there:
-                await end(ticket, [relay], self._nodes)
+            if there or relay:
+                await end(ticket, [relay or fresh], self._nodes)
             if there:
                 raise MediaLost("what was passed on before is not gone yet", node=far.address.id)
-            await self._begin(relay, far)
+            others = [each for each in ticket.relays if each != relay]
+            await self._peer.note(relays=(*others, fresh))  # before any node hears of it
+            await self._begin(fresh, far)
         except JanusError as error:
             raise MediaLost("a media node refused to pass on", node=far.address.id) from error
 
-    async def _begin(self, relay: str, far: Node) -> None:
+    async def _sent(self) -> set[str]:
         ticket = self._peer.ticket
-        key = base64.b64encode(secrets.token_bytes(SRTP_KEY_BYTES)).decode()
-        protection: Message = {"srtp_suite": SRTP_AES128_CM_SHA1_80, "srtp_crypto": key}
-        added = await far.room_request(
+        body = {"request": "listremotes", "publisher_id": ticket.participant_id}
+        answer = await self._peer.node.room_request(ticket.room, body)
+        return {str(each.get("remote_id")) for each in answer.get("list", [])}
+
+    async def _begin(self, relay: str, far: Node) -> None:
+        ticket, port = self._peer.ticket, far.address.relay_port()
+        protection = _protection(far, relay)
+        await far.room_request(
             ticket.room,
             {
                 "request": "add_remote_publisher",
                 "id": _far_id(ticket, relay),
-                "port": far.address.relay_port(),
+                "port": port,
+                "rtcp_port": port + 1,
                 "streams": json.loads(ticket.published),
                 **protection,
             },
@@ -108,9 +118,9 @@ class Relays:
                 "admin_key": self._peer.node.address.admin_key,
                 "publisher_id": ticket.participant_id,
                 "remote_id": relay,
-                "host": far.address.relay_host,
-                "port": added["port"],
-                "rtcp_port": added["rtcp_port"],
+                "host": await _resolved(far.address.relay_host),
+                "port": port,
+                "rtcp_port": port + 1,
                 **protection,
             },
         )
@@ -119,15 +129,14 @@ class Relays:
         )
 
     async def _update(self, relay: str, far: Node) -> None:
+        # The near node sends streams that were added by itself, under the same key.
         ticket = self._peer.ticket
-        await far.room_request(
-            ticket.room,
-            {
-                "request": "update_remote_publisher",
-                "id": _far_id(ticket, relay),
-                "streams": json.loads(ticket.published),
-            },
-        )
+        body: Message = {
+            "request": "update_remote_publisher",
+            "id": _far_id(ticket, relay),
+            "streams": json.loads(ticket.published),
+        }
+        await far.room_request(ticket.room, body | _protection(far, relay))
 
 
 async def end(ticket: Ticket, relays: Collection[str], nodes: Mapping[str, Node]) -> None:
@@ -152,13 +161,31 @@ async def end(ticket: Ticket, relays: Collection[str], nodes: Mapping[str, Node]
                 continue
 
 
-def _name(node_id: str, publication: int) -> str:
-    return f"{node_id}~{publication}"
+async def _resolved(host: str) -> str:
+    # Here, because a node in its sandbox may know no names.
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+    except OSError as error:
+        raise MediaLost(f"{host} has no address: relay_host of this media node") from error
+    return str(min(found)[4][0])  # IPv4 before IPv6
+
+
+def _protection(far: Node, relay: str) -> Message:
+    """The key of one passing-on: derived, so that whoever takes over knows it, and never the same for two."""
+    key = hmac.new(far.address.admin_key.encode(), f"relay {relay}".encode(), hashlib.sha256).digest()
+    return {
+        "srtp_suite": SRTP_AES128_CM_SHA1_80,
+        "srtp_crypto": base64.b64encode(key[:SRTP_KEY_BYTES]).decode(),
+    }
 
 
 def _node_of(relay: str) -> str:
-    return relay.partition("~")[0]
+    return relay.split("~", maxsplit=1)[0]
+
+
+def _publication_of(relay: str) -> int:
+    return int(relay.split("~")[1])
 
 
 def _far_id(ticket: Ticket, relay: str) -> str:
-    return relayed_id(ticket.participant_id, int(relay.partition("~")[2]))
+    return relayed_id(ticket.participant_id, _publication_of(relay))
