@@ -41,6 +41,10 @@ def _decode(text: str | bytes) -> Any:
     return json.loads(text)
 
 
+def _feeds(message: dict[str, Any]) -> "tuple[Feed, ...]":
+    return tuple(Feed(each["mid"], each["participant_id"], each["source"]) for each in message["feeds"])
+
+
 class SignallingError(Exception):
     """The server said something that the protocol does not allow, or refused a request."""
 
@@ -297,6 +301,8 @@ class Participant:
                 self.on_state(self.state)
         elif kind == "offer":
             await self._on_offer(message)
+        elif kind == "feeds":
+            self.feeds = _feeds(message)
         elif kind == "rejoin":
             self.counts.rejoins += 1
             await self._publish()  # the receiving connection stays until an offer replaces it
@@ -334,7 +340,7 @@ class Participant:
             if former is not None:
                 asyncio.get_running_loop().call_later(FORMER_RECEIVER, former.close)
         answer = self.receiver.answer(message["sdp"])
-        self.feeds = tuple(Feed(f["mid"], f["participant_id"], f["source"]) for f in message["feeds"])
+        self.feeds = _feeds(message)
         await self._send({"type": "answer", "negotiation": message["negotiation"], "sdp": answer})
 
     def _on_reply(self, message: dict[str, Any]) -> None:

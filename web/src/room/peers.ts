@@ -173,6 +173,15 @@ export class Receiver {
     });
   }
 
+  /** Other participants were put on lines that are there, without a negotiation. */
+  reassign(feeds: Feed[]): Promise<void> {
+    return this.queue.run(async () => {
+      if (!this.pc) return;
+      this.known = tracksOf(this.pc, feeds);
+      this.tell();
+    });
+  }
+
   close(): void {
     this.pc?.close();
     this.pc = null;

@@ -194,6 +194,7 @@ export type ServerMessage =
   | ({ type: "snapshot" } & Snapshot)
   | ({ type: "delta" } & Delta)
   | ({ type: "offer" } & ServerOffer)
+  | { type: "feeds"; feeds: Feed[] }
   | { type: "rejoin"; reason: string }
   | { type: "reply"; id: string; answer: null | { sdp: string }; error: null | ReplyError }
   | { type: "talking"; talking: string[]; silent: string[] }

@@ -121,6 +121,14 @@ describe("the receiving connection", () => {
     expect(tracks.at(-1)).toEqual(["p2/camera=track of 1"]);
   });
 
+  it("shows who was put on a line without an offer, in order with the offers", async () => {
+    const { made, answered, tracks } = receiver();
+    const feeds = [{ mid: "0", participant_id: "p9", source: "camera" as const }];
+    await Promise.all([made.handle(offer(1, true)), made.reassign(feeds), made.handle(offer(2))]);
+    expect(answered).toEqual([1, 2]);
+    expect(tracks).toEqual([["p1/camera=track of 0"], ["p9/camera=track of 0"], ["p2/camera=track of 0"]]);
+  });
+
   it("shows a line that was given to somebody else as theirs", async () => {
     const { made, tracks } = receiver();
     await made.handle(offer(1, true));

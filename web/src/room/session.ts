@@ -188,6 +188,9 @@ export class RoomSession {
       case "offer":
         this.receiver.handle(message).catch(() => this.startOver());
         break;
+      case "feeds":
+        void this.receiver.reassign(message.feeds);
+        break;
       case "rejoin":
         void this.publishAnew();
         break;

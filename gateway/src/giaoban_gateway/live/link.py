@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 from giaoban.media.v1 import media_pb2
 from giaoban.media.v1 import media_service_pb2 as pb
@@ -13,7 +13,7 @@ from giaoban.media.v1.media_service_pb2_grpc import MediaServiceStub
 from giaoban_kit.errors import ErrorKind, GiaobanError, Unavailable
 from giaoban_kit.logging import get_logger
 
-from giaoban_gateway.live.outgoing import Outgoing, Reply, ReplyError
+from giaoban_gateway.live.outgoing import Feed, Outgoing, Reply, ReplyError
 from giaoban_gateway.schemas.common import word
 
 FIRST_DELAY = 0.05
@@ -155,17 +155,12 @@ class MediaLink:
                         "type": "offer",
                         "negotiation": offer.negotiation,
                         "sdp": offer.offer_sdp,
-                        "feeds": [
-                            {
-                                "mid": each.mid,
-                                "participant_id": each.participant_id,
-                                "source": word(media_pb2.StreamSource, each.source),
-                            }
-                            for each in offer.feeds
-                        ],
+                        "feeds": _feeds(offer.feeds),
                         "new_connection": offer.new_connection,
                     }
                 )
+            case "feeds":
+                self._send({"type": "feeds", "feeds": _feeds(message.feeds.feeds)})
             case "rejoin":
                 self._send({"type": "rejoin", "reason": message.rejoin.reason})
 
@@ -198,6 +193,17 @@ class MediaLink:
 async def _until_none(requests: Requests) -> AsyncIterator[pb.ConnectRequest]:
     while (message := await requests.get()) is not None:
         yield message
+
+
+def _feeds(feeds: Iterable[pb.Feed]) -> list[Feed]:
+    return [
+        {
+            "mid": each.mid,
+            "participant_id": each.participant_id,
+            "source": word(media_pb2.StreamSource, each.source),
+        }
+        for each in feeds
+    ]
 
 
 def _reply(reply: pb.Reply) -> Reply:

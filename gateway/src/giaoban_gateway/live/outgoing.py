@@ -248,6 +248,14 @@ class ReceivingOffer(TypedDict):
 
 
 @with_config(_CLOSED)
+class Feeds(TypedDict):
+    """What the lines of the receiving connection carry from now on; nothing to answer."""
+
+    type: Literal["feeds"]
+    feeds: list[Feed]
+
+
+@with_config(_CLOSED)
 class Rejoin(TypedDict):
     """Media is gone: build the publishing connection anew and send `publish`; a new receiving offer follows."""
 
@@ -292,6 +300,16 @@ class Ended(TypedDict):
 
 
 Outgoing = (
-    Waiting | Joined | Snapshot | Delta | ReceivingOffer | Rejoin | Reply | Talking | Admissions | Ended
+    Waiting
+    | Joined
+    | Snapshot
+    | Delta
+    | ReceivingOffer
+    | Feeds
+    | Rejoin
+    | Reply
+    | Talking
+    | Admissions
+    | Ended
 )
 OUTGOING: TypeAdapter[Outgoing] = TypeAdapter(Annotated[Outgoing, Field(discriminator="type")])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from giaoban_kit.errors import GiaobanError
 
-from giaoban_media.sfu import ReceiveOffer
+from giaoban_media.sfu import FeedsChanged, ReceiveOffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,4 +33,4 @@ class Ended:
     error: GiaobanError
 
 
-SeatMessage = ReceiveOffer | RejoinNeeded | Ended
+SeatMessage = ReceiveOffer | FeedsChanged | RejoinNeeded | Ended

@@ -29,7 +29,7 @@ from giaoban_media.metrics import ACTS
 from giaoban_media.nodes import to_proto
 from giaoban_media.seat import Seat
 from giaoban_media.service import Media
-from giaoban_media.sfu import ReceiveOffer
+from giaoban_media.sfu import FeedsChanged, ReceiveOffer
 
 JOIN_TIMEOUT = 10.0
 
@@ -237,10 +237,12 @@ def _seat_message(message: SeatMessage) -> pb.ConnectResponse:
                 offer=pb.Offer(
                     negotiation=message.negotiation,
                     offer_sdp=message.sdp,
-                    feeds=[_feed(mid, feed) for mid, feed in message.feeds],
+                    feeds=[_feed(*each) for each in message.feeds],
                     new_connection=message.new_connection,
                 )
             )
+        case FeedsChanged():
+            return pb.ConnectResponse(feeds=pb.Feeds(feeds=[_feed(*each) for each in message.feeds]))
         case RejoinNeeded():
             return pb.ConnectResponse(rejoin=pb.Rejoin(reason=message.reason))
         case Ended():

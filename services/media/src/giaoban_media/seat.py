@@ -39,6 +39,7 @@ from giaoban_media.messages import Ended, Entered, RejoinNeeded, SeatMessage
 from giaoban_media.ports import News
 from giaoban_media.presence import Presence, depart
 from giaoban_media.sfu import (
+    FeedsChanged,
     LinkQuality,
     Peer,
     PeerLost,
@@ -296,7 +297,7 @@ class Seat:
             if peer is not self._holding.peer or self._ended:
                 return
             match event:
-                case ReceiveOffer():
+                case ReceiveOffer() | FeedsChanged():
                     self.messages.put_nowait(event)
                 case Published():
                     self._published()

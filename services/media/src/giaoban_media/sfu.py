@@ -63,6 +63,13 @@ class ReceiveOffer:
 
 
 @dataclass(frozen=True, slots=True)
+class FeedsChanged:
+    """The receiving connection's mids carry these feeds from now on, without a negotiation."""
+
+    feeds: tuple[tuple[str, Feed], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """The publishing connection is up: others may receive it from now on."""
 
@@ -89,7 +96,7 @@ class PeerLost:
     """The whole session is gone: the node died or forgot it."""
 
 
-PeerEvent = ReceiveOffer | Published | Unpublished | ReceivingLost | LinkQuality | PeerLost
+PeerEvent = ReceiveOffer | FeedsChanged | Published | Unpublished | ReceivingLost | LinkQuality | PeerLost
 
 Journal = Callable[[Ticket], Awaitable[None]]
 """Writes a ticket down; raises `Replaced` when somebody else owns the participant now."""

@@ -92,6 +92,8 @@ class Guest:
         self.publisher: PeerConnection | None = None
         self.receiver: PeerConnection | None = None
         self.feeds: list[pb.Feed] = []
+        self.offers = 0
+        self._before: dict[str, int] = {}  # packets of a line when it was given to whom it carries now
         self.rejoins = 0
         self.connections = 0  # receiving connections that were offered
         self.resumed = self.left = False
@@ -185,7 +187,17 @@ class Guest:
         if self.receiver is None:
             return 0
         mids = [each.mid for each in self.feeds if each.participant_id == other.id and each.source == source]
-        return sum(stream.decrypted for mid in mids for stream in self.receiver.streams_of(mid))
+        return sum(self._decrypted(mid) - self._before.get(mid, 0) for mid in mids)
+
+    def _decrypted(self, mid: str) -> int:
+        return sum(stream.decrypted for stream in self.receiver.streams_of(mid)) if self.receiver else 0
+
+    def _carry(self, feeds: list[pb.Feed]) -> None:
+        whose = {each.mid: each.participant_id for each in self.feeds}
+        for each in feeds:
+            if whose.get(each.mid) not in (None, each.participant_id):
+                self._before[each.mid] = self._decrypted(each.mid)
+        self.feeds = feeds
 
     def is_offered(self, other: "Guest", source: "media_pb2.StreamSource.ValueType") -> bool:
         """Whether the receiving connection carries a source of somebody."""
@@ -234,11 +246,15 @@ class Guest:
                 if self.receiver is not None:
                     self.receiver.close()
                 self.receiver = PeerConnection(local_ip=CLIENT_ADDRESS)
+                self._before, self.feeds = {}, []
+            self.offers += 1
             answer = self.receiver.answer(offer.offer_sdp)
-            self.feeds = list(offer.feeds)
+            self._carry(list(offer.feeds))
             await self._call.write(
                 pb.ConnectRequest(answer=pb.Answer(negotiation=offer.negotiation, answer_sdp=answer))
             )
+        elif kind == "feeds":
+            self._carry(list(message.feeds.feeds))
         elif kind == "rejoin":
             self.rejoins += 1
             await asyncio.sleep(

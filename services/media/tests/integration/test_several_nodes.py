@@ -19,7 +19,7 @@ from giaoban_kit.tasks import beside
 from giaoban_media.domain import demand
 from giaoban_media.janus.node import Node, NodeAddress
 from giaoban_media.janus.relays import RELAYED
-from giaoban_media.main import NODES
+from giaoban_media.main import JOURNAL, NODES
 from giaoban_media.nodes import LOAD_INTERVAL
 from giaoban_media.sfu import RoomKey
 
@@ -60,7 +60,10 @@ async def idle(house: House) -> None:
         nats_password_file=house.nats.password_file("media"),
     )
     async with connect_nats(config) as nats, asyncio.timeout(60):
-        bucket = await open_bucket(nats.jetstream(), NODES)
+        js = nats.jetstream()
+        bucket, journal = await open_bucket(js, NODES), await open_bucket(js, JOURNAL)
+        for entry in await journal.entries(">"):  # of people whose replicas have ended with their tests
+            await journal.delete(entry.key)
         since = time.monotonic()
         while time.monotonic() - since < LOAD_INTERVAL + 1:
             nodes = [media_pb2.NodeState.FromString(each.value) for each in await bucket.entries(">")]

@@ -75,6 +75,7 @@ class ConnectResponse(_message.Message):
     REPLY_FIELD_NUMBER: _builtins.int
     OFFER_FIELD_NUMBER: _builtins.int
     REJOIN_FIELD_NUMBER: _builtins.int
+    FEEDS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def joined(self) -> Global___Joined: ...
     @_builtins.property
@@ -83,6 +84,8 @@ class ConnectResponse(_message.Message):
     def offer(self) -> Global___Offer: ...
     @_builtins.property
     def rejoin(self) -> Global___Rejoin: ...
+    @_builtins.property
+    def feeds(self) -> Global___Feeds: ...
     def __init__(
         self,
         *,
@@ -90,12 +93,13 @@ class ConnectResponse(_message.Message):
         reply: Global___Reply | None = ...,
         offer: Global___Offer | None = ...,
         rejoin: Global___Rejoin | None = ...,
+        feeds: Global___Feeds | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["joined", b"joined", "message", b"message", "offer", b"offer", "rejoin", b"rejoin", "reply", b"reply"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["feeds", b"feeds", "joined", b"joined", "message", b"message", "offer", b"offer", "rejoin", b"rejoin", "reply", b"reply"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["joined", b"joined", "message", b"message", "offer", b"offer", "rejoin", b"rejoin", "reply", b"reply"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feeds", b"feeds", "joined", b"joined", "message", b"message", "offer", b"offer", "rejoin", b"rejoin", "reply", b"reply"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["joined", "reply", "offer", "rejoin"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["joined", "reply", "offer", "rejoin", "feeds"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -363,6 +367,30 @@ class Offer(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Offer: _TypeAlias = Offer  # noqa: Y015
+
+@_typing.final
+class Feeds(_message.Message):
+    """What the mids of the receiving connection carry from now on: somebody else was put on a line that was there. Nothing
+    is answered.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEEDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def feeds(self) -> _containers.RepeatedCompositeFieldContainer[Global___Feed]: ...
+    def __init__(
+        self,
+        *,
+        feeds: _abc.Iterable[Global___Feed] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feeds", b"feeds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Feeds: _TypeAlias = Feeds  # noqa: Y015
 
 @_typing.final
 class Rejoin(_message.Message):

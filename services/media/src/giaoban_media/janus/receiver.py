@@ -21,7 +21,7 @@ from giaoban_media.janus.node import NO_SUCH_FEED
 from giaoban_media.janus.pictures import Picture
 from giaoban_media.janus.relays import relayed_id
 from giaoban_media.janus.wire import JanusError, Message
-from giaoban_media.sfu import PeerLost, ReceiveOffer, ReceivingLost, Ticket
+from giaoban_media.sfu import FeedsChanged, PeerLost, ReceiveOffer, ReceivingLost, Ticket
 
 if TYPE_CHECKING:
     from giaoban_media.janus.peer import JanusPeer
@@ -64,8 +64,12 @@ class Receiver:
         self._poke()
 
     async def take_over(self) -> None:
-        """After a claim: an offer that nobody answered may never have reached the client; make a new one."""
-        if self._peer.ticket.receiver and not self._peer.ticket.answered:
+        """After a claim: what the client was told last may never have reached it."""
+        ticket = self._peer.ticket
+        self._up = bool(ticket.receiver and ticket.answered)
+        if self._up:
+            self._peer.emit(FeedsChanged(ticket.feeds))
+        elif ticket.receiver:
             self.restart()
 
     async def answer(self, negotiation: int, sdp: str) -> None:
@@ -149,7 +153,8 @@ class Receiver:
         if missing and self._doubtful:
             missing = await self._available(missing)
         if extra or missing:
-            await self._change(extra, missing)
+            if not await self._switch(extra, missing):
+                await self._change(extra, missing)
         else:
             await self._choose_layers()
 
@@ -170,6 +175,45 @@ class Receiver:
         if len(there) < len(feeds):
             asyncio.get_running_loop().call_later(RETRY_DELAY, self._wake.set)
         return there
+
+    async def _switch(self, extra: list[str], missing: list[Feed]) -> bool:
+        """Gives lines that are not wanted any more to feeds of the same source, which needs no negotiation.
+
+        False: there is none, or it is better to ask first.
+        """
+        if not self._up or self._doubtful:
+            return False
+        table, given = dict(self._peer.ticket.feeds), dict[str, Feed]()
+        for feed in missing:
+            mid = next((mid for mid in extra if mid not in given and table[mid].source is feed.source), None)
+            if mid is not None:
+                given[mid] = feed
+        if not given:
+            return False
+        kept = {mid: feed for mid, feed in table.items() if mid not in given}
+        # If we die here, a line that nobody knows is better than a face under another's name.
+        await self._peer.note(feeds=tuple(sorted(kept.items())))
+        asked = {(self._id_of(feed), feed.mid): (feed, self._wanted[feed]) for feed in given.values()}
+        streams = [
+            {**_subscription(key, *each), "sub_mid": mid}
+            for mid, (key, each) in zip(given, asked.items(), strict=True)
+        ]
+        try:
+            reply = await self._message({"request": "switch", "streams": streams})
+        except JanusError as error:
+            if error.code != NO_SUCH_FEED:
+                raise
+            await self._peer.note(feeds=tuple(sorted(table.items())))  # nothing was switched
+            self._doubtful = True
+            self._wake.set()
+            return True
+        for mid in given:
+            self._forget_picture(mid)
+        now = {str(each.get("mid")): _key(each) for each in reply[0].get("streams", [])}
+        refused = {mid: table[mid] for mid, key in zip(given, asked, strict=True) if now.get(mid) != key}
+        self._doubtful = bool(refused)
+        await self._offer(reply, fresh=False, asked=asked, kept=kept | refused)
+        return True
 
     async def _change(self, extra: list[str], missing: list[Feed]) -> None:
         asked = {(self._id_of(feed), feed.mid): (feed, self._wanted[feed]) for feed in missing}
@@ -222,7 +266,7 @@ class Receiver:
         data, jsep = reply
         feeds = dict(self._peer.ticket.feeds) if kept is None else dict(kept)
         for stream in data.get("streams", []):
-            key = (str(stream.get("feed_id", "")), str(stream.get("feed_mid", "")))
+            key = _key(stream)
             if asked and key in asked and stream.get("mid") is not None:
                 mid, (feed, layer) = str(stream["mid"]), asked[key]
                 feeds[mid], self._layers[mid] = feed, layer
@@ -234,6 +278,8 @@ class Receiver:
         table = tuple(sorted(feeds.items()))
         if jsep is None:
             await self._peer.note(feeds=table)
+            self._peer.emit(FeedsChanged(table))
+            self._expect_pictures()
             self._wake.set()
             return
         number = self._peer.ticket.negotiation + 1
@@ -306,6 +352,11 @@ class Receiver:
     async def _message(self, body: Message, jsep: Message | None = None) -> tuple[Message, Message | None]:
         ticket = self._peer.ticket
         return await self._peer.node.message(ticket.session, ticket.receiver, body, jsep)
+
+
+def _key(stream: Message) -> tuple[str, str]:
+    """Whose stream a line of the connection carries."""
+    return str(stream.get("feed_id", "")), str(stream.get("feed_mid", ""))
 
 
 def _subscription(key: tuple[str, str], feed: Feed, layer: Layer) -> Message:
