@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from itertools import groupby
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -86,16 +87,17 @@ async def _run(
     if running is not None:
         # As Ctrl-C does: the private stack is stopped and its directory deleted.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
-    async with _system(options) as (system, stack):
-        for name, scenario in found.items():
-            result = await _try(
-                name,
-                scenario,
-                Context(system, _local_ip(options), parameters[name], stack, _sayer(), parts[name]),
-                command,
-            )
-            print(f"[{name}] written to {result.write(options.results)}", flush=True)
-            results.append(result)
+    for settings, group in groupby(found.items(), key=lambda each: scenarios.settings_of(each[1])):
+        async with _system(options, settings) as (system, stack):
+            for name, scenario in group:
+                result = await _try(
+                    name,
+                    scenario,
+                    Context(system, _local_ip(options), parameters[name], stack, _sayer(), parts[name]),
+                    command,
+                )
+                print(f"[{name}] written to {result.write(options.results)}", flush=True)
+                results.append(result)
     return results
 
 
@@ -131,7 +133,9 @@ async def _try(name: str, scenario: Scenario, context: Context, command: str) ->
 
 
 @asynccontextmanager
-async def _system(options: argparse.Namespace) -> AsyncIterator[tuple[System, LocalStack | None]]:
+async def _system(
+    options: argparse.Namespace, settings: Mapping[str, str]
+) -> AsyncIterator[tuple[System, LocalStack | None]]:
     if options.target:
         yield Giaoban(options.target, read_accounts(options.accounts)), None
         return
@@ -141,7 +145,7 @@ async def _system(options: argparse.Namespace) -> AsyncIterator[tuple[System, Lo
         if len(cores) < 2:
             raise UsageError("--pin: there is one core only, and system and generator need one each")
         os.sched_setaffinity(0, cores[:-1])  # what the stack starts inherits it
-    async with private_stack() as stack:
+    async with private_stack(settings) as stack:
         if options.pin:
             os.sched_setaffinity(0, cores[-1:])
         processes = stack.processes()

@@ -13,7 +13,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
@@ -53,14 +53,22 @@ _PASSWORD_BYTES = 12
 class LocalStack:
     """A running stack in a directory of its own; an asynchronous context manager that leaves nothing behind."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(self, state: Path, settings: Mapping[str, str] | None = None) -> None:
+        """`settings` are environment variables of `giaoban_dev up`, beside those that every load test needs."""
         self.state = state
+        self._settings = settings or {}
         self.accounts_file = state / "accounts.json"
         self._up: asyncio.subprocess.Process | None = None
         self._invitee = ("", "")
 
     async def __aenter__(self) -> Self:
-        environment = {**os.environ, **_LIMITS, "GIAOBAN_STATE": str(self.state), "SITES": "0"}
+        environment = {
+            **os.environ,
+            **_LIMITS,
+            **self._settings,
+            "GIAOBAN_STATE": str(self.state),
+            "SITES": "0",
+        }
         environment.pop("MEDIA_IP", None)
         with self._printed.open("wb") as printed:
             # In a session of its own, so that Ctrl-C reaches only us; gone when we are, however we end.
@@ -281,7 +289,7 @@ class LocalStack:
 
 
 @asynccontextmanager
-async def private_stack() -> AsyncIterator[LocalStack]:
+async def private_stack(settings: Mapping[str, str]) -> AsyncIterator[LocalStack]:
     """Start a stack in a directory that is deleted afterwards; needs bin/in-netns."""
     if os.environ.get("GIAOBAN_IN_NETNS") != "1":
         raise SystemFailedError("a private stack needs its own network: start this with bin/in-netns")
@@ -289,7 +297,7 @@ async def private_stack() -> AsyncIterator[LocalStack]:
     state = Path(tempfile.mkdtemp(prefix="gb-load-"))
     os.chmod(state, 0o755)  # noqa: PTH101, S103 secrets lie in a directory of their own below
     try:
-        async with LocalStack(state) as stack:
+        async with LocalStack(state, settings) as stack:
             yield stack
     finally:
         shutil.rmtree(state, ignore_errors=True)

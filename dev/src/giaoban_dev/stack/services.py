@@ -6,12 +6,14 @@ To change a service's environment, change its entry here; nothing else knows the
 
 import base64
 import json
+import os
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from giaoban_dev.infra.credentials import Credentials
+from giaoban_dev.infra.errors import InfraError
 from giaoban_dev.infra.janus import JanusNode
 from giaoban_dev.infra.janus_root import pp_rec_command
 from giaoban_dev.infra.nats import Nats
@@ -78,13 +80,19 @@ def _identity(house: House) -> Mapping[str, str]:
 
 
 def _media(house: House) -> Mapping[str, str]:
-    nodes = [
+    # Load tests fill nodes sooner than real ones would be full.
+    budget = os.environ.get("GIAOBAN_NODE_BUDGET", "")
+    if budget and not budget.isdecimal():
+        raise InfraError(f"GIAOBAN_NODE_BUDGET={budget!r}: give packets per second, or leave it away")
+    limited = {"budget_packets_per_second": int(budget)} if budget else {}
+    nodes: list[dict[str, object]] = [
         {
             "id": node.name,
             "url": node.url,
             "api_secret_file": str(house.credentials.path("janus-api")),
             "admin_key_file": str(house.credentials.path("janus-room")),
             "rec_dir": str(node.recordings),
+            **limited,
         }
         for node in house.nodes.values()
     ]

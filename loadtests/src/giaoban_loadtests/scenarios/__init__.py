@@ -3,7 +3,7 @@
 
 A module here is a scenario when it has HYPOTHESIS, PARAMETERS (name → default, all numbers), SECONDS (at most) and
 `run(context)`. Its docstring says what is done and what must hold. One that does something to several parts has PARTS,
-of which `parts=a,b` selects some.
+of which `parts=a,b` selects some. One that needs a private stack of its own kind has STACK, environment variables of it.
 """
 
 import importlib
@@ -71,6 +71,11 @@ def names() -> list[str]:
 def parts_of(scenario: Scenario) -> tuple[str, ...]:
     """Return what a scenario can be limited to with `parts=a,b`; nothing for most."""
     return tuple(getattr(scenario, "PARTS", ()))
+
+
+def settings_of(scenario: Scenario) -> Mapping[str, str]:
+    """Return how the private stack of a scenario differs from that of others; nothing for most."""
+    return dict(getattr(scenario, "STACK", {}))
 
 
 def find(name: str) -> Scenario:

@@ -171,6 +171,10 @@ class GiaobanMeeting:
         self.attendees.append(made)
         return made
 
+    def receive_with(self, media: Media) -> None:
+        """Let those who come from now on report to another crowd."""
+        self._media = media
+
     async def token(self) -> str:
         """Return an access token of the chair."""
         return await self._api.sign_in(self._chair.identity)
