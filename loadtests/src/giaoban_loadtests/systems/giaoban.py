@@ -165,6 +165,10 @@ class GiaobanMeeting:
             )
         return self._sites.pop(0)
 
+    async def spare_token(self) -> str:
+        """Return an access token of a site that is invited and has not come; raises SystemFailedError."""
+        return await self._api.sign_in(self.spare_site())
+
     def attendee(self, clip: Clip | None) -> GiaobanAttendee:
         view = View(list(self._tiles))
         made = _attendee(self._api, self.id, self.spare_site(), self._media, clip, view)
