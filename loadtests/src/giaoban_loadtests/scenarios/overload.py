@@ -2,9 +2,9 @@
 """More come than the media nodes carry: whoever is in is unharmed, the others are told to come later, at once.
 
 Done: the two nodes of a private stack of its own may send NODE_BUDGET packets/s each, room for fourteen of this
-meeting. Three times as many endpoints ask to come in within a few seconds, and ask again as the protocol says. Three
-send 180p and sound. While those who are in hear the meeting for `seconds`, somebody else asks for a ticket four times a
-second. Then four of those who are in leave.
+meeting. `times` as many endpoints ask to come in within a few seconds, and ask again as the protocol says. Three of
+them send 180p and sound. While those who are in hear the meeting for `seconds`, somebody else asks for a ticket four
+times a second. Then four of those who are in leave.
 Must hold: no more are let in than the budget allows; they lose nothing beyond 0.1 % and nobody is silent for half a
 second; every refusal is a 503 with MEDIA_CAPACITY and Retry-After, answered in 100 ms (p95); those who wait come in when
 there is room (R6).
