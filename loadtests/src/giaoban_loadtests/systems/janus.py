@@ -16,6 +16,8 @@ from giaoban_loadtests.endpoint import ConnectionFailedError, PeerConnection
 from giaoban_loadtests.systems import Attendee, Media, SystemFailedError
 
 ANSWER_SECONDS = 10.0
+NO_SUCH_FEED = "No such feed"
+SUBSCRIBE_ATTEMPTS, SUBSCRIBE_DELAY = 20, 0.05
 KEEPALIVE_SECONDS = 20.0
 _PROTOCOL = websockets.Subprotocol("janus-protocol")
 
@@ -168,11 +170,26 @@ class JanusAttendee:
         )
         handle = await link.attach()
         self._handles.append(handle)
-        offer = await link.send(
-            handle, request="join", ptype="subscriber", room=self._meeting.room, streams=feeds
-        )
+        offer = await self._subscribe(handle, feeds)
         answer = self.receiver.answer(offer["jsep"]["sdp"])
         await link.send(handle, {"type": "answer", "sdp": answer}, request="start")
+
+    async def _subscribe(self, handle: int, feeds: list[dict[str, Any]]) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "request": "join",
+            "ptype": "subscriber",
+            "room": self._meeting.room,
+            "streams": feeds,
+        }
+        for _ in range(SUBSCRIBE_ATTEMPTS - 1):
+            try:
+                return await self._meeting.link.send(handle, **body)
+            except SystemFailedError as error:
+                if NO_SUCH_FEED not in str(error):
+                    raise
+                # The sender's side of DTLS is up a moment before the node's: there is no event to wait for here.
+                await asyncio.sleep(SUBSCRIBE_DELAY)
+        return await self._meeting.link.send(handle, **body)
 
     async def leave(self) -> None:
         self.inside = False
