@@ -117,14 +117,16 @@ def _shown(member: GiaobanAttendee) -> tuple[str, ...]:
     return (repr(participants), repr(state.floor), repr(state.stage), repr(state.room))
 
 
-def carrying_node(members: Sequence[GiaobanAttendee]) -> str:
-    """Return the media node of a private stack that everybody receives from; raises SystemFailedError when several."""
-    ports = {
-        receiver.remote_address[1]
-        for each in members
-        if (receiver := each.receiver) is not None and receiver.remote_address is not None
-    }
-    nodes = {LocalStack.node_of(port) for port in ports}
+def nodes_of(*members: GiaobanAttendee) -> set[str]:
+    """Return the media nodes of a private stack that members are connected with."""
+    peers = [peer for each in members for peer in (each.publisher, each.receiver) if peer is not None]
+    return {LocalStack.node_of(peer.remote_address[1]) for peer in peers if peer.remote_address is not None}
+
+
+def carrying_node(*members: GiaobanAttendee) -> str:
+    """Return the media node that carries all of the members; raises SystemFailedError when several do, or none."""
+    nodes = nodes_of(*members)
     if len(nodes) != 1:
-        raise SystemFailedError(f"the meeting is on {len(nodes)} media nodes, expected one: {sorted(nodes)}")
+        who = members[0].name if len(members) == 1 else "the meeting"
+        raise SystemFailedError(f"{who} is on {len(nodes)} media nodes, expected one: {sorted(nodes)}")
     return nodes.pop()

@@ -16,14 +16,13 @@ from contextlib import AsyncExitStack
 
 from giaoban_loadtests.clips import clips_for
 from giaoban_loadtests.crowd import Crowd
-from giaoban_loadtests.faults import STEP_SECONDS, Silences, all_back, is_back
+from giaoban_loadtests.faults import STEP_SECONDS, Silences, all_back, carrying_node, is_back, nodes_of
 from giaoban_loadtests.machine import Watch
 from giaoban_loadtests.results import Figure, refuse_if_spoiled
 from giaoban_loadtests.scenarios import Context, Outcome
-from giaoban_loadtests.stack import LocalStack
 from giaoban_loadtests.statistics import percentile
 from giaoban_loadtests.systems import SystemFailedError
-from giaoban_loadtests.systems.giaoban import GiaobanAttendee, GiaobanMeeting
+from giaoban_loadtests.systems.giaoban import GiaobanAttendee, giaoban_meeting
 
 HYPOTHESIS = "A media node is emptied without anybody leaving"
 PARAMETERS = {"meetings": 4, "endpoints": 6}
@@ -47,18 +46,21 @@ async def run(context: Context) -> Outcome:
         everyone = list[GiaobanAttendee]()
         for _ in range(wanted["meetings"]):
             meeting = await stack.enter_async_context(
-                context.system.meeting(wanted["endpoints"] + 1, crowd.media)
+                giaoban_meeting(
+                    context.system,
+                    wanted["endpoints"] + 1,
+                    crowd.media,
+                    "drain_a_node is about Giaoban's own media",
+                )
             )
-            if not isinstance(meeting, GiaobanMeeting):
-                raise SystemFailedError("drain_a_node is about Giaoban's own media: leave --system away")
             clips = [clip] * PUBLISHERS + [None] * (wanted["endpoints"] - PUBLISHERS)
             members = await crowd.enter(meeting, clips, per_second=JOINS_PER_SECOND)
             await meeting.arrange(members[:SPEAKERS], members[0], [])
             everyone += meeting.attendees
         if not await all_back(everyone, READY_SECONDS):
             raise SystemFailedError("not everybody came to hear something before the node was to be emptied")
-        used, count = Counter(_node(each) for each in everyone).most_common(1)[0]
-        moving = [each for each in everyone if _node(each) == used]
+        used, count = Counter(carrying_node(each) for each in everyone).most_common(1)[0]
+        moving = [each for each in everyone if carrying_node(each) == used]
         context.say(f"{used} carries {count} of {len(everyone)} endpoints and is emptied now")
         counts = [each.participant.counts for each in moving]
         joins, failures = sum(c.joins for c in counts), sum(c.failures for c in counts)
@@ -105,22 +107,10 @@ async def _moved(moving: list[GiaobanAttendee], former: str) -> list[float]:
     while len(took) < len(moving):
         await asyncio.sleep(STEP_SECONDS)
         for each in moving:
-            if each not in took and is_back(each) and _nodes(each).isdisjoint({former}):
+            if each not in took and is_back(each) and nodes_of(each).isdisjoint({former}):
                 took[each] = loop.time() - start
         if loop.time() - start > MOVE_SECONDS:
             raise SystemFailedError(
                 f"{len(moving) - len(took)} of {len(moving)} are still on {former} after {MOVE_SECONDS:g} s"
             )
     return list(took.values())
-
-
-def _nodes(member: GiaobanAttendee) -> set[str]:
-    peers = [peer for peer in (member.publisher, member.receiver) if peer is not None]
-    return {LocalStack.node_of(peer.remote_address[1]) for peer in peers if peer.remote_address is not None}
-
-
-def _node(member: GiaobanAttendee) -> str:
-    nodes = _nodes(member)
-    if len(nodes) != 1:
-        raise SystemFailedError(f"{member.name} is on {len(nodes)} media nodes, expected one")
-    return nodes.pop()

@@ -22,7 +22,7 @@ from giaoban_loadtests.scenarios import Context, Outcome
 from giaoban_loadtests.signalling import MeetingState
 from giaoban_loadtests.statistics import percentile
 from giaoban_loadtests.systems import SystemFailedError
-from giaoban_loadtests.systems.giaoban import GiaobanAttendee, GiaobanMeeting
+from giaoban_loadtests.systems.giaoban import GiaobanAttendee, GiaobanMeeting, giaoban_meeting
 
 HYPOTHESIS = "What the chair does, every member knows at once"
 PARAMETERS = {"members": 60, "acts": 20, "joins_per_second": 20, "idle_seconds": 10}
@@ -35,9 +35,9 @@ SETTLE_SECONDS = 2.0  # after the last came in
 async def run(context: Context) -> Outcome:
     wanted = context.parameters
     crowd = Crowd(context.local_ip)
-    async with context.system.meeting(wanted["members"] + 1, crowd.media) as meeting:
-        if not isinstance(meeting, GiaobanMeeting):
-            raise SystemFailedError("floor_fan_out is about Giaoban's own acts: leave --system away")
+    async with giaoban_meeting(
+        context.system, wanted["members"] + 1, crowd.media, "floor_fan_out is about Giaoban's own acts"
+    ) as meeting:
         rate = float(wanted["joins_per_second"])
         await crowd.enter(meeting, [None] * wanted["members"], per_second=rate, say=context.say)
         members = len(meeting.attendees)

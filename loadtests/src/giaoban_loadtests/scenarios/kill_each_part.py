@@ -32,7 +32,7 @@ from giaoban_loadtests.scenarios import Context, Outcome
 from giaoban_loadtests.stack import LocalStack
 from giaoban_loadtests.statistics import percentile
 from giaoban_loadtests.systems import SystemFailedError
-from giaoban_loadtests.systems.giaoban import GiaobanAttendee, GiaobanMeeting
+from giaoban_loadtests.systems.giaoban import GiaobanAttendee, GiaobanMeeting, giaoban_meeting
 
 HYPOTHESIS = "Whatever part dies, the meeting goes on"
 PARAMETERS = {"endpoints": 6, "trials": 1}
@@ -78,9 +78,9 @@ class _Matrix:
         """Call a meeting and kill parts while it lasts; raises SystemFailedError."""
         endpoints = self.context.parameters["endpoints"]
         crowd = Crowd(self.context.local_ip, decrypt_every=1)
-        async with self.context.system.meeting(endpoints + 1, crowd.media) as meeting:
-            if not isinstance(meeting, GiaobanMeeting):
-                raise SystemFailedError("kill_each_part is about Giaoban's own parts: leave --system away")
+        async with giaoban_meeting(
+            self.context.system, endpoints + 1, crowd.media, "kill_each_part is about Giaoban's own parts"
+        ) as meeting:
             clips = [self.clip] * PUBLISHERS + [None] * (endpoints - PUBLISHERS)
             members = await crowd.enter(meeting, clips, per_second=10)
             await meeting.arrange(members[:PUBLISHERS], members[0], [])
@@ -186,7 +186,7 @@ def _figures(part: str, every: list[Trial]) -> list[Figure]:
 
 async def _kill(stack: LocalStack, meeting: GiaobanMeeting, crowd: Crowd, part: str) -> Trial:
     members = list(meeting.attendees)
-    name = carrying_node(members) if part == "node" else part
+    name = carrying_node(*members) if part == "node" else part
     counts = [each.participant.counts for each in members]
     rejoins, joins = sum(c.rejoins for c in counts), sum(c.joins for c in counts)
     resumes = {each: each.participant.counts.resumes for each in members}

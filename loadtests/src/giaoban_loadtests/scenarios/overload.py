@@ -24,7 +24,7 @@ from giaoban_loadtests.scenarios import Context, Outcome
 from giaoban_loadtests.stack import BASE_URL
 from giaoban_loadtests.statistics import percentile
 from giaoban_loadtests.systems import SystemFailedError
-from giaoban_loadtests.systems.giaoban import GiaobanAttendee, GiaobanMeeting
+from giaoban_loadtests.systems.giaoban import GiaobanAttendee, GiaobanMeeting, giaoban_meeting
 
 HYPOTHESIS = "Three times the capacity harms nobody who is in"
 PARAMETERS = {"times": 3, "seconds": 20}
@@ -47,9 +47,9 @@ async def run(context: Context) -> Outcome:
     (clip,) = (await asyncio.to_thread(clips_for, ["Load test"])).values()
     crowd = Crowd(context.local_ip, decrypt_every=1)
     count = wanted["times"] * FITS
-    async with context.system.meeting(count + 1, crowd.media) as meeting:
-        if not isinstance(meeting, GiaobanMeeting):
-            raise SystemFailedError("overload is about Giaoban's own admission: leave --system away")
+    async with giaoban_meeting(
+        context.system, count + 1, crowd.media, "overload is about Giaoban's own admission"
+    ) as meeting:
         senders = await crowd.enter(meeting, [clip] * PUBLISHERS, per_second=JOINS_PER_SECOND)
         await meeting.arrange(senders, senders[0], [])
         waiting = await crowd.prepare(meeting, [None] * (count - PUBLISHERS - 1))

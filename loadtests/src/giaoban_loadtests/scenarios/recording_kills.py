@@ -26,7 +26,7 @@ from giaoban_loadtests.scenarios import Context, Outcome
 from giaoban_loadtests.stack import LocalStack
 from giaoban_loadtests.statistics import percentile
 from giaoban_loadtests.systems import SystemFailedError
-from giaoban_loadtests.systems.giaoban import GiaobanMeeting
+from giaoban_loadtests.systems.giaoban import giaoban_meeting
 
 HYPOTHESIS = "A recording outlives whatever makes it"
 PARAMETERS = {"trials": 1, "seconds": 15}
@@ -92,16 +92,16 @@ def _figures(part: str, trials: list[Trial]) -> list[Figure]:
 async def _trial(context: Context, stack: LocalStack, clip: Clip, part: str, chance: random.Random) -> Trial:
     loop, seconds = asyncio.get_running_loop(), context.parameters["seconds"]
     crowd = Crowd(context.local_ip)
-    async with context.system.meeting(SENDERS + 1, crowd.media) as meeting:
-        if not isinstance(meeting, GiaobanMeeting):
-            raise SystemFailedError("recording_kills is about Giaoban's own recordings: leave --system away")
+    async with giaoban_meeting(
+        context.system, SENDERS + 1, crowd.media, "recording_kills is about Giaoban's own recordings"
+    ) as meeting:
         members = await crowd.enter(meeting, [clip] * SENDERS, per_second=JOINS_PER_SECOND)
         await meeting.arrange(members, members[0], [])
         if not await all_back(meeting.attendees, BACK_SECONDS):
             raise SystemFailedError("the meeting did not come to sound")
         recording_id = await meeting.record()
         start, silences = loop.time(), Silences(meeting.attendees)
-        node = carrying_node(meeting.attendees)
+        node = carrying_node(*meeting.attendees)
         if part != "composer":
             name = node if part == "node" else node.replace("janus", "shipper")
             await asyncio.sleep(chance.uniform(EDGE_SECONDS, seconds - EDGE_SECONDS))

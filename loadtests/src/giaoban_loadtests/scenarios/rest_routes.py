@@ -26,7 +26,7 @@ from giaoban_loadtests.scenarios import Context, Outcome
 from giaoban_loadtests.stack import LocalStack
 from giaoban_loadtests.statistics import bootstrap
 from giaoban_loadtests.systems import SystemFailedError
-from giaoban_loadtests.systems.giaoban import GiaobanMeeting
+from giaoban_loadtests.systems.giaoban import giaoban_meeting
 
 HYPOTHESIS = "Auth, database, traces and metrics leave a REST route fast"
 PARAMETERS = {"rounds": 5, "requests": 200}
@@ -54,9 +54,9 @@ async def run(context: Context) -> Outcome:
     local, wanted = context.private_stack("rest_routes starts copies of services"), context.parameters
     crowd = Crowd(context.local_ip)
     async with AsyncExitStack() as stack:
-        meeting = await stack.enter_async_context(context.system.meeting(2, crowd.media))
-        if not isinstance(meeting, GiaobanMeeting):
-            raise SystemFailedError("rest_routes is about Giaoban's own routes: leave --system away")
+        meeting = await stack.enter_async_context(
+            giaoban_meeting(context.system, 2, crowd.media, "rest_routes is about Giaoban's own routes")
+        )
         token = await meeting.token()
         collector = await _collector()
         stack.push_async_callback(collector.stop, None)

@@ -14,14 +14,14 @@ from collections.abc import Sequence
 
 from giaoban_loadtests.clips import layered_clip
 from giaoban_loadtests.crowd import Crowd
-from giaoban_loadtests.faults import Silences, all_back
+from giaoban_loadtests.faults import Silences, all_back, carrying_node
 from giaoban_loadtests.machine import Watch
 from giaoban_loadtests.results import Figure, refuse_if_spoiled
 from giaoban_loadtests.scenarios import Context, Outcome
 from giaoban_loadtests.stack import LocalStack
 from giaoban_loadtests.statistics import percentile
 from giaoban_loadtests.systems import Attendee, SystemFailedError
-from giaoban_loadtests.systems.giaoban import GiaobanAttendee, GiaobanMeeting
+from giaoban_loadtests.systems.giaoban import GiaobanAttendee, giaoban_meeting
 
 HYPOTHESIS = "A meeting on two media nodes is one meeting"
 PARAMETERS = {"viewers": 14, "seconds": 20}
@@ -45,9 +45,12 @@ async def run(context: Context) -> Outcome:
         )
     near, far = Crowd(context.local_ip), Crowd(context.local_ip)
     clip = await asyncio.to_thread(layered_clip)
-    async with context.system.meeting(ROOMS + wanted["viewers"] + 1, near.media) as meeting:
-        if not isinstance(meeting, GiaobanMeeting):
-            raise SystemFailedError("several_nodes is about Giaoban's own media: leave --system away")
+    async with giaoban_meeting(
+        context.system,
+        ROOMS + wanted["viewers"] + 1,
+        near.media,
+        "several_nodes is about Giaoban's own media",
+    ) as meeting:
         rooms = await near.enter(meeting, [clip] * ROOMS, per_second=JOINS_PER_SECOND)
         await meeting.arrange(rooms[:SPEAKERS], rooms[0], rooms[: SPEAKERS + 1])
         here = [None] * (ON_FIRST - ROOMS)
@@ -113,17 +116,9 @@ async def _kill(
 
 def _split(everybody: list[GiaobanAttendee], others: Sequence[Attendee]) -> tuple[str, str]:
     """Return the two nodes; raises SystemFailedError when the endpoints are not on them as planned."""
-    where = {each: _node(each) for each in everybody}
+    where = {each: carrying_node(each) for each in everybody}
     first = {where[each] for each in everybody if each not in others}
     further = {where[each] for each in everybody if each in others}
     if len(first) != 1 or len(further) != 1 or first == further:
         raise SystemFailedError(f"expected one node each: {sorted(first)} and {sorted(further)}")
     return first.pop(), further.pop()
-
-
-def _node(member: GiaobanAttendee) -> str:
-    """Return the media node that somebody receives from; raises SystemFailedError without one."""
-    address = member.receiver.remote_address if member.receiver is not None else None
-    if address is None:
-        raise SystemFailedError(f"{member.name} receives nothing")
-    return LocalStack.node_of(address[1])

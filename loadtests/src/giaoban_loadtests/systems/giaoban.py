@@ -17,7 +17,7 @@ from giaoban_loadtests.clips import Clip
 from giaoban_loadtests.endpoint import PeerConnection
 from giaoban_loadtests.gateway_api import ApiError, GatewayApi, Identity, SiteIdentity, UserIdentity
 from giaoban_loadtests.signalling import Participant, SignallingError, View
-from giaoban_loadtests.systems import Attendee, Media, SystemFailedError
+from giaoban_loadtests.systems import Attendee, Media, System, SystemFailedError
 
 ENTER_SECONDS = 30.0
 LEAVE_SECONDS = 3.0
@@ -221,6 +221,17 @@ class GiaobanMeeting:
         for attendee in self.attendees:
             if attendee.participant.joined.is_set():
                 await attendee.participant.set_view(View(list(self._tiles)))
+
+
+@asynccontextmanager
+async def giaoban_meeting(
+    system: System, size: int, media: Media, what: str
+) -> AsyncIterator[GiaobanMeeting]:
+    """Return a new meeting of Giaoban; raises SystemFailedError, beginning with `what`, when the system is another."""
+    async with system.meeting(size, media) as meeting:
+        if not isinstance(meeting, GiaobanMeeting):
+            raise SystemFailedError(f"{what}: leave --system away")
+        yield meeting
 
 
 def _id(attendee: Attendee) -> str:

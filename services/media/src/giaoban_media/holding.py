@@ -43,8 +43,11 @@ class Holding:
 
     async def is_ours(self) -> bool:
         """Whether nobody has taken the participant since; asks the journal."""
-        now = await self.read()
-        return now is not None and self._ownership is not None and now.epoch == self._ownership.epoch
+        return self._mine(await self.read())
+
+    def _mine(self, entry: JournalEntry | None) -> bool:
+        # Not by its epoch: once the participant has left, the next one begins at one again.
+        return entry is not None and entry.holder == self._holder
 
     async def resume(self, before: JournalEntry | None, room: RoomKey) -> bool:
         """Takes running media over; False if there is none in this room."""
@@ -74,7 +77,7 @@ class Holding:
     async def begin_again(self, node_id: str, room: RoomKey) -> None:
         """The same after the peer was lost, or the room moved. Raises `MediaLost`, `Replaced`."""
         before = await self.read()
-        if before is None or self._ownership is None or before.epoch != self._ownership.epoch:
+        if not self._mine(before):
             raise Replaced("the participant has joined from elsewhere")
         await self.begin(before, node_id, room)
 

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable
@@ -80,7 +79,6 @@ class Ownership:
         """Made by `Journal.own`."""
         self._bucket = bucket
         self._entry = entry
-        self._writing = asyncio.Lock()  # each write names the revision of the one before
 
     @property
     def epoch(self) -> int:
@@ -93,19 +91,20 @@ class Ownership:
         return self._entry.ticket
 
     async def write(self, ticket: Ticket) -> None:
-        """Journals. Raises `Replaced` when somebody else owns the participant now."""
+        """Journals, one after the other: of two at once the later need not win.
+
+        Raises `Replaced` when somebody else owns the participant now.
+        """
         updated = replace(self._entry, ticket=ticket)
-        async with self._writing:
-            revision = await self._ours(
-                lambda revision: self._bucket.update(_key(updated), _encode(updated), revision)
-            )
-            self._entry = replace(updated, revision=revision)
+        revision = await self._ours(
+            lambda revision: self._bucket.update(_key(updated), _encode(updated), revision)
+        )
+        self._entry = replace(updated, revision=revision)
 
     async def release(self) -> None:
         """Forgets the participant; if somebody else owns it now, it is theirs."""
-        async with self._writing:
-            with contextlib.suppress(Replaced):
-                await self._ours(lambda revision: self._bucket.delete(_key(self._entry), revision))
+        with contextlib.suppress(Replaced):
+            await self._ours(lambda revision: self._bucket.delete(_key(self._entry), revision))
 
     async def _ours(self, act: Callable[[int], Awaitable[T]]) -> T:
         for _ in range(ATTEMPTS):

@@ -97,7 +97,8 @@ class Meetings:
     def seat(self, meeting: Meeting, grant: Grant, node_id: str) -> Seat:
         """A seat for a participant, on the node that `admitted` has found."""
         room, key = meeting.live.conference.room, (grant.meeting_id, grant.participant_id)
-        if room is not None and not self._occupancy.where(key) and self._fits(room.node_id, grant.meeting_id):
+        homeless = not self._occupancy.where(key)
+        if homeless and room is not None and self._node_with_room(meeting, grant.meeting_id) == room.node_id:
             node_id = room.node_id  # of those who came first, each had found a node before the room had one
         return Seat(
             grant,
@@ -124,11 +125,15 @@ class Meetings:
             del meeting.seats[seat.participant_id]
         self._drop_if_unused(seat.grant.meeting_id, meeting)
 
-    def check_capacity(self, meeting: Meeting, meeting_id: str) -> None:
-        """Whether there is room for one more of the meeting. Raises `MediaCapacity`."""
-        # That no node is there at all is told by `place_room`.
-        if self._node_with_room(meeting, meeting_id) is None and place(self._usable(), {}) is not None:
+    def check_capacity(self, meeting: Meeting, meeting_id: str) -> str:
+        """The node with room for one more of the meeting. Raises `MediaCapacity`.
+
+        Empty if no node is there at all, which `place_room` tells.
+        """
+        found = self._node_with_room(meeting, meeting_id)
+        if found is None and place(self._usable(), {}) is not None:
             raise MediaCapacity
+        return found or ""
 
     @contextlib.contextmanager
     def admitted(self, meeting: Meeting, grant: Grant) -> Iterator[str]:
@@ -138,13 +143,14 @@ class Meetings:
         """
         key = (grant.meeting_id, grant.participant_id)
         former = self._occupancy.where(key)
-        if not former and grant.participant_id not in meeting.live.conference.participants:
+        if former or grant.participant_id in meeting.live.conference.participants:
+            node_id = self._find_node(meeting, grant.meeting_id, former)
+        else:
             try:
-                self.check_capacity(meeting, grant.meeting_id)
+                node_id = self.check_capacity(meeting, grant.meeting_id)
             except MediaCapacity:
                 CAPACITY_REFUSED.labels("join").inc()
                 raise
-        node_id = self._find_node(meeting, grant.meeting_id, former)
         with self._occupancy.coming(key, node_id):
             yield node_id
 
@@ -167,11 +173,6 @@ class Meetings:
             home=conference.room.node_id if conference.room is not None else "",
             there={each.node_id for each in conference.participants.values()},
         )
-
-    def _fits(self, node_id: str, meeting_id: str) -> bool:
-        nodes = [each for each in self._usable() if each.id == node_id]
-        growth = {node_id: self._occupancy.growth(node_id, meeting_id)}
-        return seat_on(nodes, self._expected(), growth, home=node_id, there=()) is not None
 
     def _usable(self) -> list[NodeStatus]:
         return [each for each in self._nodes.all() if self._sfu.reachable(each.id)]

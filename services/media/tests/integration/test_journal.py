@@ -67,7 +67,7 @@ async def test_who_was_taken_over_can_find_out(bucket: Bucket) -> None:
     mine = ticket(1)
     sfu = cast("Sfu", None)  # what is asked of the journal alone needs no node
     former = Holding(sfu, journal, mine.room.meeting_id, mine.participant_id)
-    former._ownership = await journal.own(None, mine, "former")
+    former._ownership = await journal.own(None, mine, former._holder)
     assert await former.is_ours()
     newer = await journal.take_over(await known(journal, mine), "newer")
     assert not await former.is_ours()

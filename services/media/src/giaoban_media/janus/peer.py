@@ -76,7 +76,7 @@ class JanusPeer:
 
     async def note(self, **changes: object) -> None:
         """Journals a change of the ticket, then believes it."""
-        # Publishing and receiving note at the same time: two writes at once would take each other for another owner.
+        # Publishing and receiving note at the same time: what is believed must be what was written last.
         async with self._noting:
             await self._journal(replace(self._ticket, **changes))  # type: ignore[arg-type]
             self.assume(**changes)  # what was assumed meanwhile stays

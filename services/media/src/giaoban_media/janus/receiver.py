@@ -7,6 +7,7 @@ The wanted set is desired state. Whatever is asked while an offer is unanswered 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -193,7 +194,7 @@ class Receiver:
         kept = {mid: feed for mid, feed in table.items() if mid not in given}
         # If we die here, a line that nobody knows is better than a face under another's name.
         await self._peer.note(feeds=tuple(sorted(kept.items())))
-        asked = {(self._id_of(feed), feed.mid): (feed, self._wanted[feed]) for feed in given.values()}
+        asked = self._asked(given.values())
         streams = [
             {**_subscription(key, *each), "sub_mid": mid}
             for mid, (key, each) in zip(given, asked.items(), strict=True)
@@ -216,7 +217,7 @@ class Receiver:
         return True
 
     async def _change(self, extra: list[str], missing: list[Feed]) -> None:
-        asked = {(self._id_of(feed), feed.mid): (feed, self._wanted[feed]) for feed in missing}
+        asked = self._asked(missing)
         subscribe = [_subscription(key, *each) for key, each in asked.items()]
         fresh = not self._peer.ticket.receiver
         if fresh:
@@ -254,6 +255,10 @@ class Receiver:
             self._forget_picture(mid)
         kept = {mid: feed for mid, feed in self._peer.ticket.feeds if mid not in extra}
         await self._offer(reply, fresh=fresh, asked=asked, kept=kept)
+
+    def _asked(self, feeds: Iterable[Feed]) -> dict[tuple[str, str], tuple[Feed, Layer]]:
+        # By what the node calls each of them.
+        return {(self._id_of(feed), feed.mid): (feed, self._wanted[feed]) for feed in feeds}
 
     async def _offer(
         self,
