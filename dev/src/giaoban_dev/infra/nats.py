@@ -43,6 +43,7 @@ BUCKETS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "media-journal": (),  # session and handle ids, before use
         "media-nodes": (),
         "media-replicas": (),
+        "media-reservations": (),
     },
     "gateway": {"gateway-tickets": ()},
 }

@@ -78,6 +78,10 @@ class Occupancy:
         finally:
             self._move(key, self._journalled.get(key, ""), "")
 
+    def size(self, meeting_id: str) -> int:
+        """How many of a meeting are in it, wherever."""
+        return self._size[meeting_id]
+
     def expected(self, node_id: str) -> int:
         """Packets/s that the meetings on a node are expected to have sent."""
         return sum(demand(here, self._size[meeting]) for meeting, here in self._count[node_id].items())

@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What media hears: the end of meetings from scheduling, and what the media nodes tell through NATS."""
+"""What media hears: meetings that are called and end from scheduling, and what the media nodes tell through NATS."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC
 
-from giaoban.scheduling.v1.events_pb2 import MeetingCancelled, MeetingEnded
+from giaoban.scheduling.v1.events_pb2 import (
+    MeetingCancelled,
+    MeetingChanged,
+    MeetingEnded,
+    MeetingScheduled,
+)
 from giaoban_kit.events import Event
 from nats.aio.msg import Msg
 
@@ -14,6 +20,7 @@ from giaoban_media.domain import NodeHealth
 from giaoban_media.janus import events
 from giaoban_media.nodes import Nodes
 from giaoban_media.ports import News
+from giaoban_media.reservations import Reservation, Reservations
 from giaoban_media.service import Media
 
 
@@ -28,6 +35,30 @@ class MeetingEvents:
         """Closes the room."""
         if isinstance(event.message, MeetingEnded | MeetingCancelled):
             await self._media.close_room(event.message.meeting.id)
+
+
+class ScheduleEvents:
+    """Durable: meetings that are called, changed, cancelled or over."""
+
+    def __init__(self, reservations: Reservations) -> None:
+        """Keeping the same twice is harmless, so no inbox is kept."""
+        self._reservations = reservations
+
+    async def handle(self, event: Event) -> None:
+        """Holds room for all who are invited, or gives it back."""
+        if isinstance(event.message, MeetingEnded | MeetingCancelled):
+            await self._reservations.drop(event.message.meeting.id)
+        elif isinstance(event.message, MeetingScheduled | MeetingChanged):
+            meeting = event.message.meeting
+            await self._reservations.keep(
+                Reservation(
+                    meeting.id,
+                    len(meeting.appointments),
+                    start=meeting.start_time.ToDatetime(UTC),
+                    called=meeting.create_time.ToDatetime(UTC),
+                    changed=meeting.update_time.ToDatetime(UTC),
+                )
+            )
 
 
 class NodeEvents:

@@ -125,23 +125,26 @@ def place(nodes: Iterable[NodeStatus], expected: Mapping[str, int]) -> str | Non
 
 
 def seat_on(
-    nodes: Iterable[NodeStatus],
+    nodes: Collection[NodeStatus],
     expected: Mapping[str, int],
     growth: Mapping[str, int],
     *,
     home: str,
     there: Collection[str],
+    held: int = 0,
 ) -> str | None:
     """The node for one more participant; None: full everywhere. `growth` is packets/s that each node would send more.
 
     The room's own node (`home`) first, then those where others of the meeting are (`there`), then the emptiest:
-    every further node gets what is sent in the meeting once more.
+    every further node gets what is sent in the meeting once more. `held` is what must be left of all nodes together:
+    a meeting for which room is held may be on several of them.
     """
+    left = {each.id: spare(each, expected.get(each.id, 0)) for each in nodes if each.health is NodeHealth.UP}
+    free = sum(max(each, 0) for each in left.values()) - held
     fitting = [
-        (each.id != home, each.id not in there, -left, each.id)
-        for each in nodes
-        if each.health is NodeHealth.UP
-        and (left := spare(each, expected.get(each.id, 0))) >= growth.get(each.id, 0)
+        (each != home, each not in there, -spared, each)
+        for each, spared in left.items()
+        if min(spared, free) >= growth.get(each, 0)
     ]
     return min(fitting)[3] if fitting else None
 

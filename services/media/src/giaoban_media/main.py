@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from datetime import timedelta
 
 from giaoban.identity.v1.identity_service_pb2 import GetMeRequest
@@ -11,6 +11,7 @@ from giaoban.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from giaoban.media.v1.media_service_pb2_grpc import add_MediaServiceServicer_to_server
 from giaoban_kit.clock import SystemClock
 from giaoban_kit.events import (
+    Handler,
     connect_nats,
     consuming,
     ensure_dead_letters,
@@ -27,18 +28,21 @@ from giaoban_kit.service_auth import ServiceIdentity
 from giaoban_kit.tasks import beside
 from giaoban_kit.telemetry import Readiness, telemetry
 from giaoban_kit.tokens import TokenVerifier, identity_jwks
+from nats.js import JetStreamContext
 
 from giaoban_media.config import Config
-from giaoban_media.consumers import MeetingEvents, NodeEvents
+from giaoban_media.consumers import MeetingEvents, NodeEvents, ScheduleEvents
 from giaoban_media.janus.sfu import JanusSfu
 from giaoban_media.journal import Journal
 from giaoban_media.meetings import Meetings, Replicas
 from giaoban_media.nodes import Nodes
 from giaoban_media.publish import NatsNews
+from giaoban_media.reservations import Reservations
 from giaoban_media.rpc import MediaServicer
 from giaoban_media.service import Media
 
 LIVE, JOURNAL, NODES, REPLICAS = "media-live", "media-journal", "media-nodes", "media-replicas"
+RESERVATIONS = "media-reservations"
 HEARTBEAT = 4.0
 REPLICA_TTL = timedelta(seconds=15)
 
@@ -60,11 +64,28 @@ async def serve(config: Config) -> None:
         nodes = Nodes(await open_bucket(js, NODES), clock, lambda: meetings.nodes_changed(), budgets)  # noqa: PLW0108 - made below
         sfu = JanusSfu([each.address() for each in config.nodes], nodes.report)
         live = await open_bucket(js, LIVE)
-        meetings = Meetings(live=live, tickets=tickets, journal=journal, sfu=sfu, news=news, clock=clock)
+        reservations = Reservations(await open_bucket(js, RESERVATIONS), clock)
+        meetings = Meetings(
+            live=live,
+            tickets=tickets,
+            journal=journal,
+            reservations=reservations,
+            sfu=sfu,
+            news=news,
+            clock=clock,
+        )
         meetings.bind(nodes)
         replicas = Replicas(await open_bucket(js, REPLICAS), replica, journal, meetings)
         media = Media(meetings, nodes, clock)
-        await start(beside(news.run(), nodes.run(), meetings.follow_journal(), replicas.run(HEARTBEAT)))
+        await start(
+            beside(
+                news.run(),
+                nodes.run(),
+                reservations.follow(),
+                meetings.follow_journal(),
+                replicas.run(HEARTBEAT),
+            )
+        )
         await start(sfu.running())
         stack.push_async_callback(meetings.close)
         heard = NodeEvents(nodes, news, sfu.reachable)
@@ -72,14 +93,17 @@ async def serve(config: Config) -> None:
             await nats.subscribe(f"janus.*.{kind}", queue="media", cb=heard.shared)
         await nats.subscribe("janus.*.media", cb=heard.media)
         await nats.subscribe("janus.*.status", cb=heard.status)
-        ended = [
-            event_filter("scheduling", "meeting", "ended"),
-            event_filter("scheduling", "meeting", "cancelled"),
-        ]
-        handler = MeetingEvents(media).handle
+        meeting_events, schedule_events = MeetingEvents(media), ScheduleEvents(reservations)
+        await start(_hearing(js, "media-meetings", meeting_events.handle, "ended", "cancelled"))
         await start(
-            consuming(
-                js, stream="SCHEDULING", durable="media-meetings", filter_subjects=ended, handler=handler
+            _hearing(
+                js,
+                "media-reservations",
+                schedule_events.handle,
+                "scheduled",
+                "changed",
+                "ended",
+                "cancelled",
             )
         )
         directory = await start(channel(config.identity_target, identity))
@@ -100,12 +124,19 @@ async def serve(config: Config) -> None:
         await until_signalled()
 
 
+def _hearing(
+    js: JetStreamContext, durable: str, handler: Handler, *verbs: str
+) -> AbstractAsyncContextManager[None]:
+    filters = [event_filter("scheduling", "meeting", each) for each in verbs]
+    return consuming(js, stream="SCHEDULING", durable=durable, filter_subjects=filters, handler=handler)
+
+
 async def migrate(config: Config) -> None:
     """Creates the stream and the buckets of media."""
     async with connect_nats(config) as nats:
         js = nats.jetstream()
         await ensure_stream(js, "media")
         await ensure_dead_letters(js)
-        for name in (LIVE, JOURNAL, NODES):
+        for name in (LIVE, JOURNAL, NODES, RESERVATIONS):
             await ensure_bucket(js, name)
         await ensure_bucket(js, REPLICAS, ttl=REPLICA_TTL)

@@ -26,6 +26,7 @@ from giaoban_media.metrics import CAPACITY_REFUSED
 from giaoban_media.nodes import Nodes
 from giaoban_media.ports import News
 from giaoban_media.presence import depart
+from giaoban_media.reservations import Reservations
 from giaoban_media.seat import LOST_GRACE, Seat
 from giaoban_media.sfu import RoomKey, Sfu
 
@@ -60,12 +61,21 @@ class Meetings:
     """All meetings of this replica."""
 
     def __init__(
-        self, *, live: Bucket, tickets: Bucket, journal: Journal, sfu: Sfu, news: News, clock: Clock
+        self,
+        *,
+        live: Bucket,
+        tickets: Bucket,
+        journal: Journal,
+        reservations: Reservations,
+        sfu: Sfu,
+        news: News,
+        clock: Clock,
     ) -> None:
         """`bind` gives the nodes, which want to know the meetings too."""
         self._live = live
         self._tickets = tickets
         self._journal = journal
+        self._reservations = reservations
         self._sfu = sfu
         self._news = news
         self._clock = clock
@@ -165,13 +175,14 @@ class Meetings:
         return found or former
 
     def _node_with_room(self, meeting: Meeting, meeting_id: str) -> str | None:
-        usable, conference = self._usable(), meeting.live.conference
+        usable, expected, conference = self._usable(), self._expected(), meeting.live.conference
         return seat_on(
             usable,
-            self._expected(),
+            expected,
             {each.id: self._occupancy.growth(each.id, meeting_id) for each in usable},
             home=conference.room.node_id if conference.room is not None else "",
             there={each.node_id for each in conference.participants.values()},
+            held=self._reservations.held(meeting_id, self._occupancy.size),
         )
 
     def _usable(self) -> list[NodeStatus]:

@@ -23,14 +23,18 @@ from giaoban_dev.infra.janus import JanusNode
 from giaoban_dev.infra.nats import Nats
 from giaoban_dev.infra.process import Process, free_port
 from giaoban_dev.testing import CLIENT_ADDRESS
+from giaoban_kit.config import ServiceConfig
 from giaoban_kit.errors import GiaobanError
+from giaoban_kit.events import connect_nats
 from giaoban_kit.grpc_client import channel
 from giaoban_kit.ids import new_id
+from giaoban_kit.kv import open_bucket
 from giaoban_kit.testing.keys import ServiceKeys, make_service_keys
 from giaoban_kit.tokens import sign_grant
 from giaoban_loadtests.clips import Clip, clips_for
 from giaoban_loadtests.endpoint import PeerConnection
 from giaoban_loadtests.publish import Pacer
+from giaoban_media.main import JOURNAL, NODES
 
 NAMES = ("Quận 1", "Bình Tân", "Củ Chi", "Nhà Bè")
 
@@ -417,6 +421,28 @@ async def start(replica: Replica) -> None:
     """Starts a replica and waits until it takes calls."""
     await replica.process.start()
     await replica.process.wait_ready(lambda: listens(replica.target))
+
+
+def nats_as(house: House, service: str) -> ServiceConfig:
+    """How a service reaches the house's NATS, with what it may do there."""
+    return ServiceConfig(
+        service_name="test",
+        nats_url=house.nats.url,
+        nats_user=service,
+        nats_password_file=house.nats.password_file(service),
+    )
+
+
+async def forget(house: House) -> None:
+    """Both replicas begin anew, with nobody on the nodes and nothing measured: what the test before made them send
+    would decide for some seconds where the next people go."""
+    await asyncio.gather(*(each.process.stop() for each in house.replicas.values()))
+    async with connect_nats(nats_as(house, "media")) as nats:
+        for name in (JOURNAL, NODES):
+            bucket = await open_bucket(nats.jetstream(), name)
+            for entry in await bucket.entries(">"):
+                await bucket.delete(entry.key)
+    await asyncio.gather(*(start(each) for each in house.replicas.values()))
 
 
 @asynccontextmanager

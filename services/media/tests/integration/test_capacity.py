@@ -5,13 +5,28 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 
 import pytest
+from giaoban.scheduling.v1.events_pb2 import MeetingCancelled, MeetingScheduled
+from giaoban.scheduling.v1.scheduling_pb2 import Appointment, Meeting
 from giaoban_kit.errors import Exhausted
+from giaoban_kit.events import Event, connect_nats, ensure_stream, publish, subject
+from giaoban_kit.ids import new_id
+from giaoban_kit.kv import open_bucket
 from giaoban_media.domain import demand
 from giaoban_media.errors import CAPACITY_RETRY_AFTER
+from giaoban_media.main import RESERVATIONS
 
-from services.media.tests.integration.conftest import Guest, House, guests, participants_on, until
+from services.media.tests.integration.conftest import (
+    Guest,
+    House,
+    forget,
+    guests,
+    nats_as,
+    participants_on,
+    until,
+)
 
 REFUSED_WITHIN = 1.0
 """Seconds; the load test `overload` holds the refusal to its goal."""
@@ -76,3 +91,46 @@ async def test_full_nodes_refuse_newcomers_only(house: House) -> None:
         await one.leave()
         await let_in(third, "two")
         await until(lambda: third.hears(chair) > 0)
+
+
+async def known(house: House, meeting_id: str) -> None:
+    """Waits until media has heard of a meeting: it looks for scheduling's stream every few seconds until it is there."""
+    async with connect_nats(nats_as(house, "media")) as nats, asyncio.timeout(20):
+        bucket = await open_bucket(nats.jetstream(), RESERVATIONS)
+        while await bucket.get(meeting_id) is None:
+            await asyncio.sleep(0.1)
+
+
+async def announce(house: House, verb: str, fact: MeetingScheduled | MeetingCancelled) -> None:
+    """Scheduling publishes a fact."""
+    async with connect_nats(nats_as(house, "scheduling")) as nats:
+        await ensure_stream(nats.jetstream(), "scheduling")
+        where = subject("scheduling", "meeting", verb, fact.meeting.id)
+        await publish(nats.jetstream(), Event(new_id(), where, fact, "scheduling", datetime.now(UTC)))
+
+
+async def test_room_is_held_for_a_meeting_that_is_about_to_begin(house: House) -> None:
+    """From scheduling's fact on: others get what is left, whoever is invited comes in; until it is called off."""
+    await forget(house)
+    scheduled = Meeting(id=new_id(), appointments=[Appointment(id=new_id()) for _ in range(2)])
+    for moment in (scheduled.start_time, scheduled.create_time, scheduled.update_time):
+        moment.GetCurrentTime()
+    await announce(house, "scheduled", MeetingScheduled(meeting=scheduled))
+    await known(house, scheduled.id)
+    people = [("Quận 1", "chair"), ("Bình Tân", "delegate")]
+    other = Guest(house, new_id(), "Nhà Bè")
+    async with guests(house, *people) as walk_ins:
+        for each in walk_ins:
+            await each.join("one")
+        assert (await refused(other, "two")).reason == "MEDIA_CAPACITY"
+        invited = [Guest(house, scheduled.id, name, role) for name, role in people]
+        for each in invited:
+            await each.join("two")
+        await until(lambda: invited[1].hears(invited[0]) > 0)
+        for each in invited:
+            await each.leave()
+        assert (await refused(other, "two")).reason == "MEDIA_CAPACITY"
+        await announce(house, "cancelled", MeetingCancelled(meeting=scheduled))
+        await let_in(other, "two")
+    for each in (*invited, other):
+        await each.close()

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,15 +11,10 @@ import pytest
 from giaoban.media.v1 import media_pb2
 from giaoban.media.v1 import media_service_pb2 as pb
 from giaoban_dev.infra.janus import JanusNode
-from giaoban_kit.config import ServiceConfig
-from giaoban_kit.events import connect_nats
-from giaoban_kit.kv import open_bucket
 from giaoban_kit.tasks import beside
 from giaoban_media.domain import demand
 from giaoban_media.janus.node import Node, NodeAddress
 from giaoban_media.janus.relays import RELAYED
-from giaoban_media.main import JOURNAL, NODES
-from giaoban_media.nodes import LOAD_INTERVAL
 from giaoban_media.sfu import RoomKey
 
 from services.media.tests.integration.conftest import (
@@ -28,6 +22,7 @@ from services.media.tests.integration.conftest import (
     House,
     accept_new_sessions,
     carried_by,
+    forget,
     guests,
     longest_pause,
     participants_on,
@@ -51,34 +46,10 @@ def budget() -> int:
     return demand(2, 5)
 
 
-async def idle(house: House) -> None:
-    """Waits until the nodes are measured to send nothing, and have been for longer than a measurement takes."""
-    config = ServiceConfig(
-        service_name="test",
-        nats_url=house.nats.url,
-        nats_user="media",
-        nats_password_file=house.nats.password_file("media"),
-    )
-    async with connect_nats(config) as nats, asyncio.timeout(60):
-        js = nats.jetstream()
-        bucket, journal = await open_bucket(js, NODES), await open_bucket(js, JOURNAL)
-        for entry in await journal.entries(">"):  # of people whose replicas have ended with their tests
-            await journal.delete(entry.key)
-        since = time.monotonic()
-        while time.monotonic() - since < LOAD_INTERVAL + 1:
-            nodes = [media_pb2.NodeState.FromString(each.value) for each in await bucket.entries(">")]
-            if any(each.packets_sent_per_second for each in nodes):
-                since = time.monotonic()
-            await asyncio.sleep(0.5)
-
-
 @asynccontextmanager
 async def spread(house: House) -> AsyncIterator[tuple[list[Guest], str, str]]:
-    """Five people who see each other, and the nodes: the room's own with three of them, the further one with two.
-
-    What the test before made the nodes send must be measured no more.
-    """
-    await idle(house)
+    """Five people who see each other, and the nodes: the room's own with three of them, the further one with two."""
+    await forget(house)
     async with guests(house, *PEOPLE) as people:
         tiles = [each.id for each in people]
         for each, replica in zip(people, ("one", "two", "one", "two", "one"), strict=True):
