@@ -15,6 +15,8 @@ class Config(ServiceConfig):
 
     service_name: str = "gateway"
     http_listen: str = Field(default="127.0.0.1:8080", pattern=r"^.+:\d+$")
+    http_reuse_port: bool = False
+    """Whether other gateways of this machine may listen there too (SO_REUSEPORT, socket(7))."""
     tls_cert_file: Path | None = None
     tls_key_file: Path | None = None
     public_url: str = Field(default="http://localhost:8080", pattern=r"^https?://[^/]+$")

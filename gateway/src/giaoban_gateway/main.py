@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ from giaoban_gateway.tickets import CONTENT_LIFETIME, Tickets
 TICKETS, LIVE = "gateway-tickets", "media-live"
 GRACE_SECONDS = 3
 KEYS_RETRY_SECONDS = 1
+BACKLOG = 2048
 
 
 @dataclass(frozen=True)
@@ -103,11 +105,8 @@ async def migrate(config: Config) -> None:
 
 @asynccontextmanager
 async def _http(app: FastAPI, config: Config) -> AsyncIterator[int]:
-    host, _, port = config.http_listen.rpartition(":")
     settings = uvicorn.Config(
         app,
-        host=host,
-        port=int(port),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -121,21 +120,40 @@ async def _http(app: FastAPI, config: Config) -> AsyncIterator[int]:
         ssl_certfile=config.tls_cert_file,
         ssl_keyfile=config.tls_key_file,
     )
-    server = uvicorn.Server(settings)
-    task = asyncio.create_task(_run(server))
+    server, listening = uvicorn.Server(settings), _listen(config)
+    task = asyncio.create_task(_run(server, listening))
     try:
         while not server.started:
             if task.done():
-                raise ConfigError(
-                    f"GIAOBAN_HTTP_LISTEN: cannot listen on {config.http_listen}. Is the port in use?"
-                )
+                await task
+                raise ConfigError("GIAOBAN_HTTP_LISTEN: the server ended as it began; the log says why.")
             await asyncio.sleep(0.02)
-        yield server.servers[0].sockets[0].getsockname()[1]
+        yield listening.getsockname()[1]
     finally:
         server.should_exit = True
         await task
 
 
-async def _run(server: uvicorn.Server) -> None:
+def _listen(config: Config) -> socket.socket:
+    host, _, port = config.http_listen.rpartition(":")
+    host = host.strip("[]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # Its protocol said, or asyncio would not send small messages at once (TCP_NODELAY).
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if config.http_reuse_port:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.bind((host, int(port)))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        raise ConfigError(
+            f"GIAOBAN_HTTP_LISTEN: cannot listen on {config.http_listen}: {error.strerror}. Is the port in use?"
+        ) from error
+    return listening
+
+
+async def _run(server: uvicorn.Server, listening: socket.socket) -> None:
     # `serve` would install handlers of its own for signals, which `until_signalled` has.
-    await server._serve()  # noqa: SLF001 - the only part of uvicorn's server without signal handling
+    await server._serve([listening])  # noqa: SLF001 - the only part of uvicorn's server without signal handling

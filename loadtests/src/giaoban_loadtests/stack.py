@@ -44,7 +44,9 @@ NODE_ADMIN_PORTS = {"janus-a": 17189, "janus-b": 17289}
 ADMIN_SECONDS = 5.0
 NODE_MEDIA_PORTS = {"janus-a": range(20000, 22000), "janus-b": range(22000, 24000)}
 IDENTITY_TARGET = "127.0.0.1:17001"
-SERVICES = ("gateway", "identity", "scheduling", "media", "recording", "notifications")
+# Replicas differ by where they tell their metrics.
+GATEWAY_METRICS = {"gateway": "127.0.0.1:17106", "gateway-2": "127.0.0.1:17111"}
+SERVICES = (*GATEWAY_METRICS, "identity", "scheduling", "media", "recording", "notifications")
 # All endpoints come from one address: the limits that protect a public gateway from one address would be measured.
 _LIMITS = {"GIAOBAN_AUTH_REQUESTS_PER_MINUTE": "100000", "GIAOBAN_PARTICIPANT_LIMIT": "1000"}
 _PASSWORD_BYTES = 12
@@ -205,14 +207,16 @@ class LocalStack:
         elif name.startswith("shipper-"):
             words = ["-m", "giaoban_recording", "ship"]
         else:
-            words = ["-m", f"giaoban_{name}", "serve"]
+            words = ["-m", f"giaoban_{name.removesuffix('-2')}", "serve"]
         if self._up is None:
             return None
-        node = name.partition("-")[2] if name.startswith("shipper-") else None
+        which = ("GIAOBAN_NODE_ID", name.partition("-")[2]) if name.startswith("shipper-") else None
+        if name in GATEWAY_METRICS:
+            which = ("GIAOBAN_METRICS_LISTEN", GATEWAY_METRICS[name])
         for pid, argv in _descendants(self._up.pid):
             wrapped = Path(argv[0]).name in {"bwrap", "setpriv"} if argv else True
             found = any(argv[at : at + len(words)] == words for at in range(len(argv)))
-            if found and not wrapped and (node is None or _variable(pid, "GIAOBAN_NODE_ID") == node):
+            if found and not wrapped and (which is None or _variable(pid, which[0]) == which[1]):
                 return pid
         return None
 

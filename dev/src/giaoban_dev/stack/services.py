@@ -133,8 +133,20 @@ def _notifications(house: House) -> Mapping[str, str]:
     }
 
 
+def _two_gateways(_: House) -> bool:
+    # As in a cluster: when one dies, its clients go to the other. Load tests of kills want it.
+    wanted = os.environ.get("GIAOBAN_GATEWAYS", "1")
+    if wanted not in {"1", "2"}:
+        raise InfraError(f"GIAOBAN_GATEWAYS={wanted!r}: give 1 or 2, or leave it away")
+    return wanted == "2"
+
+
 def _gateway(house: House) -> Mapping[str, str]:
-    return {**_web(house), "GIAOBAN_HTTP_LISTEN": f"{HOST}:{house.ports.gateway}"}
+    return {
+        **_web(house),
+        "GIAOBAN_HTTP_LISTEN": f"{HOST}:{house.ports.gateway}",
+        "GIAOBAN_HTTP_REUSE_PORT": str(_two_gateways(house)),
+    }
 
 
 def _gateway_tls(house: House) -> Mapping[str, str]:
@@ -195,7 +207,12 @@ SERVICES = (
         environment=_notifications,
     ),
     Service("gateway", "giaoban_gateway", "gateway", "gateway_metrics", environment=_gateway),
-    # A second replica for other devices: the gateway has no state, so it needs no second listener.
+    Service(
+        *("gateway-2", "giaoban_gateway", "gateway", "gateway_2_metrics"),
+        environment=_gateway,
+        wanted=_two_gateways,
+    ),
+    # A further replica for other devices: the gateway has no state, so it needs no second listener.
     Service(
         *("gateway-tls", "giaoban_gateway", "gateway", "gateway_tls_metrics"),
         environment=_gateway_tls,

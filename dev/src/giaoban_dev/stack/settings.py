@@ -37,6 +37,7 @@ class Ports:
     notifications_metrics: int = 17105
     gateway_metrics: int = 17106
     gateway_tls_metrics: int = 17107
+    gateway_2_metrics: int = 17111
     shipper_a_metrics: int = 17108
     shipper_b_metrics: int = 17109
     composer_metrics: int = 17110

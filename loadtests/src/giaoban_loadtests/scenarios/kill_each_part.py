@@ -2,7 +2,8 @@
 """Whatever part is killed in a running meeting, nobody is dropped, and everybody is back by themselves.
 
 Done: `endpoints` are in a meeting that is recorded, three of them send. Each of the parts is killed with SIGKILL
-`trials` times (`node`: the media node that carries the meeting); the stack's own supervisor starts it again. Every
+`trials` times (`node`: the media node that carries the meeting; `gateway`: of two that share the address, as in a
+cluster, the one that has the clients); the stack's own supervisor starts it again. Every
 20 ms each endpoint is asked whether sound came; the longest silence of an endpoint is its gap. A WebSocket that was cut
 is timed from the kill until it resumed. A trial after which somebody is not back within 20 s counts as such, and the
 next ones go on in a new meeting. One in which the generator itself lost packets or fell behind counts for nothing.
@@ -29,7 +30,8 @@ from giaoban_loadtests.faults import (
 from giaoban_loadtests.machine import Watch
 from giaoban_loadtests.results import Figure, SpoiledError, refuse_if_spoiled
 from giaoban_loadtests.scenarios import Context, Outcome
-from giaoban_loadtests.stack import LocalStack
+from giaoban_loadtests.signalling import STABLE_AFTER
+from giaoban_loadtests.stack import GATEWAY_METRICS, LocalStack
 from giaoban_loadtests.statistics import percentile
 from giaoban_loadtests.systems import SystemFailedError
 from giaoban_loadtests.systems.giaoban import GiaobanAttendee, GiaobanMeeting, giaoban_meeting
@@ -38,6 +40,7 @@ HYPOTHESIS = "Whatever part dies, the meeting goes on"
 PARAMETERS = {"endpoints": 6, "trials": 1}
 SECONDS = 5 * 3_600  # 50 trials of every part; one takes 5 to 12 s when all is well
 PARTS = ("gateway", "identity", "scheduling", "media", "recording", "nats", "postgres", "node")
+STACK = {"GIAOBAN_GATEWAYS": "2"}
 PUBLISHERS = 3
 AFTERWARDS_SECONDS = 3.0  # watched beyond the part's return
 BACK_SECONDS = 20.0  # within which everybody must hear again
@@ -73,6 +76,7 @@ class _Matrix:
     clip: Clip
     left: list[tuple[int, str]]
     trials: dict[str, list[Trial]]
+    back_time: float = 0.0  # by when the clients of a killed gateway are back, on the monotonic clock
 
     async def go_on(self) -> None:
         """Call a meeting and kill parts while it lasts; raises SystemFailedError."""
@@ -90,6 +94,10 @@ class _Matrix:
             until = time.monotonic() + MEETING_SECONDS
             while self.left and time.monotonic() < until:
                 number, part = self.left.pop(0)
+                if part == "gateway":
+                    # A client that was cut a moment ago waits longer before it tries again: not what is asked here.
+                    await asyncio.sleep(self.back_time + STABLE_AFTER - time.monotonic())
+                    self.back_time = time.monotonic() + AFTERWARDS_SECONDS
                 try:
                     trial = await _kill(self.stack, meeting, crowd, part)
                 except TRIAL_FAILURES as error:
@@ -186,7 +194,12 @@ def _figures(part: str, every: list[Trial]) -> list[Figure]:
 
 async def _kill(stack: LocalStack, meeting: GiaobanMeeting, crowd: Crowd, part: str) -> Trial:
     members = list(meeting.attendees)
-    name = carrying_node(*members) if part == "node" else part
+    name = part
+    if part == "node":
+        name = carrying_node(*members)
+    elif part == "gateway":
+        # Whoever was killed last has nobody any more: all have gone to the other.
+        name = min(GATEWAY_METRICS, key=stack.times_again)
     counts = [each.participant.counts for each in members]
     rejoins, joins = sum(c.rejoins for c in counts), sum(c.joins for c in counts)
     resumes = {each: each.participant.counts.resumes for each in members}

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 from giaoban.identity.v1.identity_service_pb2 import GetMeRequest
@@ -11,7 +11,6 @@ from giaoban.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from giaoban.media.v1.media_service_pb2_grpc import add_MediaServiceServicer_to_server
 from giaoban_kit.clock import SystemClock
 from giaoban_kit.events import (
-    Handler,
     connect_nats,
     consuming,
     ensure_dead_letters,
@@ -28,7 +27,6 @@ from giaoban_kit.service_auth import ServiceIdentity
 from giaoban_kit.tasks import beside
 from giaoban_kit.telemetry import Readiness, telemetry
 from giaoban_kit.tokens import TokenVerifier, identity_jwks
-from nats.js import JetStreamContext
 
 from giaoban_media.config import Config
 from giaoban_media.consumers import MeetingEvents, NodeEvents, ScheduleEvents
@@ -93,19 +91,15 @@ async def serve(config: Config) -> None:
             await nats.subscribe(f"janus.*.{kind}", queue="media", cb=heard.shared)
         await nats.subscribe("janus.*.media", cb=heard.media)
         await nats.subscribe("janus.*.status", cb=heard.status)
-        meeting_events, schedule_events = MeetingEvents(media), ScheduleEvents(reservations)
-        await start(_hearing(js, "media-meetings", meeting_events.handle, "ended", "cancelled"))
-        await start(
-            _hearing(
-                js,
-                "media-reservations",
-                schedule_events.handle,
-                "scheduled",
-                "changed",
-                "ended",
-                "cancelled",
+        over = [event_filter("scheduling", "meeting", verb) for verb in ("ended", "cancelled")]
+        planned = [event_filter("scheduling", "meeting", verb) for verb in ("scheduled", "changed")]
+        for durable, filters, handler in (
+            ("media-meetings", over, MeetingEvents(media).handle),
+            ("media-reservations", planned + over, ScheduleEvents(reservations).handle),
+        ):
+            await start(
+                consuming(js, stream="SCHEDULING", durable=durable, filter_subjects=filters, handler=handler)
             )
-        )
         directory = await start(channel(config.identity_target, identity))
         stub = IdentityServiceStub(directory)
 
@@ -122,13 +116,6 @@ async def serve(config: Config) -> None:
             )
         )
         await until_signalled()
-
-
-def _hearing(
-    js: JetStreamContext, durable: str, handler: Handler, *verbs: str
-) -> AbstractAsyncContextManager[None]:
-    filters = [event_filter("scheduling", "meeting", each) for each in verbs]
-    return consuming(js, stream="SCHEDULING", durable=durable, filter_subjects=filters, handler=handler)
 
 
 async def migrate(config: Config) -> None:
