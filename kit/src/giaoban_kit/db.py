@@ -4,20 +4,23 @@
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
-from sqlalchemy import URL, Connection, MetaData, make_url, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import URL, Connection, MetaData, event, make_url, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from giaoban_kit.config import ServiceConfig, read_secret
@@ -25,6 +28,8 @@ from giaoban_kit.errors import Conflict, FieldViolation, GiaobanError, Invalid, 
 
 STATEMENT_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
+FRESH_SECONDS = 10.0
+"""How long after its last use a connection is trusted. A closed one is known at once; this is for a silent peer."""
 MIGRATION_LOCK = 0x6769616F62616E  # "giaoban"; advisory, per database
 MAX_PAGE_TOKEN = 1024
 _RACES = {"40001", "40P01"}  # serialization_failure, deadlock_detected
@@ -49,6 +54,8 @@ class Database:
 
     engine: AsyncEngine
     url: URL
+    reader: AsyncEngine
+    """The same connections, without transactions."""
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -56,21 +63,38 @@ class Database:
 
         Raises: Conflict if PostgreSQL chose this transaction to lose a race; Unavailable if it is not there.
         """
-        try:
+        with _translated():
             async with AsyncSession(self.engine, expire_on_commit=False) as session, session.begin():
                 yield session
-        except DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) in _RACES:
-                raise Conflict("Somebody else changed this at the same time. Try again.") from error
-            if error.connection_invalidated:
-                raise Unavailable("The database is not available.") from error
-            raise
-        except (ConnectionError, TimeoutError, PoolTimeoutError) as error:
-            raise Unavailable("The database is not available.") from error
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """A connection for statements that only read, each its own transaction: no BEGIN, no COMMIT to wait for.
+
+        At READ COMMITTED each statement of a transaction sees what is committed when it starts, so nothing is lost.
+        Raises: as `transaction`.
+        """
+        with _translated():
+            async with self.reader.connect() as connection:
+                yield connection
 
     def dsn(self) -> str:
         """The address for a connection of one's own (LISTEN); contains the password."""
         return self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) in _RACES:
+            raise Conflict("Somebody else changed this at the same time. Try again.") from error
+        if error.connection_invalidated:
+            raise Unavailable("The database is not available.") from error
+        raise
+    except (ConnectionError, TimeoutError, PoolTimeoutError) as error:
+        raise Unavailable("The database is not available.") from error
 
 
 def _url(config: ServiceConfig) -> URL:
@@ -89,7 +113,6 @@ async def database(config: ServiceConfig) -> AsyncIterator[Database]:
         pool_size=config.database_pool_size,
         max_overflow=0,
         pool_timeout=CONNECT_SECONDS,
-        pool_pre_ping=True,
         hide_parameters=True,  # values never appear in errors
         connect_args={
             "timeout": CONNECT_SECONDS,
@@ -97,10 +120,34 @@ async def database(config: ServiceConfig) -> AsyncIterator[Database]:
             "server_settings": {"application_name": f"giaoban-{config.service_name}"},
         },
     )
+    _watch_connections(engine)
     try:
-        yield Database(engine, url)
+        yield Database(engine, url, engine.execution_options(isolation_level="AUTOCOMMIT"))
     finally:
         await engine.dispose()
+
+
+def _watch_connections(engine: AsyncEngine) -> None:
+    """Hands out no dead connection, as `pool_pre_ping` would, without its three round trips for every use.
+
+    asyncpg reads all the time, so it knows of a closed connection; only one unused for long is asked.
+    """
+
+    def used(_: Any, record: ConnectionPoolEntry) -> None:
+        record.info["used"] = time.monotonic()
+
+    def alive(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+        now = time.monotonic()
+        if connection.driver_connection.is_closed():
+            raise InvalidatePoolError
+        if now - record.info.get("used", now) > FRESH_SECONDS:
+            try:
+                engine.dialect.do_ping(connection)
+            except (DBAPIError, engine.dialect.loaded_dbapi.Error) as error:
+                raise InvalidatePoolError from error
+
+    event.listen(engine.sync_engine, "checkin", used)
+    event.listen(engine.sync_engine, "checkout", alive)
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from textwrap import dedent
 
+import asyncpg
 import pytest
 import sqlalchemy as sa
 from giaoban_kit.config import ServiceConfig
@@ -76,6 +77,39 @@ async def test_a_database_that_is_away_is_unavailable() -> None:
         with pytest.raises(Unavailable):
             async with db.transaction() as session:
                 await session.connection()
+
+
+async def test_reading_sees_what_is_committed_and_takes_no_transaction(db: Database) -> None:
+    """Each statement stands for itself, and the connections are those of transactions."""
+    await write(db, "1", "a")
+    look = sa.text("SELECT now(), count(*) FROM notes")  # now() is when the transaction began
+    async with db.reading() as connection:
+        began, notes = (await connection.execute(look)).one()
+        assert notes == 1
+        await write(db, "2", "b")
+        began_later, notes = (await connection.execute(look)).one()
+        assert notes == 2
+    assert began_later > began
+    assert db.reader.pool is db.engine.pool
+
+
+@pytest.mark.parametrize("long_unused", [False, True])
+async def test_a_connection_that_was_cut_is_not_handed_out(
+    db: Database, monkeypatch: pytest.MonkeyPatch, long_unused: bool
+) -> None:
+    """The server ends all connections while they lie in the pool: the next use gets a new one."""
+    if long_unused:
+        monkeypatch.setattr("giaoban_kit.db.FRESH_SECONDS", 0.0)
+    own = sa.text("SELECT pg_backend_pid()")
+    async with db.reading() as first, db.reading() as second:
+        pids = [await first.scalar(own), await second.scalar(own)]
+    killer = await asyncpg.connect(db.dsn())
+    await killer.execute("SELECT pg_terminate_backend(pid, 5000) FROM unnest($1::int[]) pid", pids)
+    await killer.close()
+    await asyncio.sleep(0.1)
+    async with db.reading() as first, db.transaction() as second:
+        assert await first.scalar(own) not in pids
+        assert await (await second.connection()).scalar(own) not in pids
 
 
 @pytest.fixture
