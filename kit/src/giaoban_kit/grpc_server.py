@@ -9,9 +9,10 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc  # type: ignore[import-untyped]
 
+from giaoban_kit import callers
 from giaoban_kit.callers import Rule
 from giaoban_kit.config import ConfigError, ServiceConfig
-from giaoban_kit.interceptors import server_interceptors
+from giaoban_kit.interceptors import Around
 from giaoban_kit.logging import get_logger
 from giaoban_kit.service_auth import ServiceIdentity
 from giaoban_kit.telemetry import Readiness
@@ -47,7 +48,8 @@ async def grpc_server(
     Stopping: not ready, health NOT_SERVING, no new calls, `grace` for running ones, then cancel.
     Raises: ConfigError if the address is taken.
     """
-    server = grpc.aio.server(interceptors=server_interceptors(identity, verifier, rules), options=OPTIONS)
+    around = Around(identity, verifier, callers.rules() if rules is None else rules)
+    server = grpc.aio.server(interceptors=[around], options=OPTIONS)
     for add_to, servicer in add:
         add_to(servicer, server)
     healthy = health.aio.HealthServicer()

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Owns what happens around every served RPC: telemetry, logging, errors, auth, deadline, in this order."""
+"""Owns what happens around every served RPC: telemetry, logging, errors, auth, deadline, in this order.
+
+One interceptor does all of it and keeps what it made of each method: every call pays for what is here.
+"""
 
 import asyncio
 import inspect
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import grpc
@@ -28,9 +31,6 @@ HANDLED = Counter("giaoban_rpc_handled_total", "RPCs served", ["method", "code"]
 SECONDS = Histogram("giaoban_rpc_seconds", "Time to serve a unary RPC", ["method"])
 
 Context = Any  # grpc.aio.ServicerContext; generic in the stubs, not at run time
-Call = Callable[
-    [str, bool, Context], AbstractAsyncContextManager[None]
-]  # method, response streaming, context
 
 
 class CallerForbidden(Forbidden):
@@ -40,27 +40,39 @@ class CallerForbidden(Forbidden):
 
 
 class Around(grpc.aio.ServerInterceptor):
-    """Runs an async context manager around every call, unary or streaming."""
+    """Serves every call, unary or streaming, in its span, with its log line, errors, auth and deadline."""
 
-    def __init__(self, around: Call) -> None:
-        self._around = around
+    def __init__(
+        self,
+        identity: service_auth.ServiceIdentity,
+        verifier: tokens.TokenVerifier,
+        rules: Mapping[str, callers.Rule],
+    ) -> None:
+        """rules: who may call what; a method without one is refused."""
+        self._identity = identity
+        self._verifier = verifier
+        self._rules = rules
+        self._handlers: dict[str, Any] = {}  # only of methods that the server has
 
     async def intercept_service(
         self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any
     ) -> Any:
         """Wraps the method's handler, if there is one."""
-        handler = await continuation(handler_call_details)
-        if handler is None:
-            return None
-        method, around = str(handler_call_details.method), self._around
+        method = str(handler_call_details.method)
+        wrapped = self._handlers.get(method)
+        if wrapped is None and (handler := await continuation(handler_call_details)) is not None:
+            wrapped = self._handlers[method] = self._wrap(method, handler)
+        return wrapped
+
+    def _wrap(self, method: str, handler: Any) -> Any:
         inner = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
 
         async def unary(request: Any, context: Context) -> Any:
-            async with around(method, False, context):
+            async with self._served(method, context, MAX_UNARY_SECONDS):
                 return await inner(request, context)
 
         async def stream(request: Any, context: Context) -> AsyncIterator[Any]:
-            async with around(method, True, context):
+            async with self._served(method, context, None):
                 if inspect.isasyncgenfunction(inner):
                     async for response in inner(request, context):
                         yield response
@@ -79,6 +91,49 @@ class Around(grpc.aio.ServerInterceptor):
             response_serializer=handler.response_serializer,
         )
 
+    @asynccontextmanager
+    async def _served(self, method: str, context: Context, most: float | None) -> AsyncIterator[None]:
+        """The only place that sets a status. `most`: seconds that the call may take; None for streams."""
+        metadata = _metadata(context)
+        with _telemetry(method, metadata), _logging(method, context, streaming=most is None):
+            try:
+                await self._authenticate(method, metadata)
+                async with _deadline(context, most):
+                    yield
+            except GiaobanError as error:
+                if error.kind is ErrorKind.INTERNAL:
+                    log.exception("rpc_failed")
+                else:
+                    log.info("rpc_refused", reason=error.reason)
+                await self._abort(context, error)
+            except grpc.aio.AbortError:
+                raise  # the health service aborts by itself
+            except Exception:
+                log.exception("rpc_failed")
+                await self._abort(context, Internal(f"{method} failed."))
+
+    async def _abort(self, context: Context, error: GiaobanError) -> None:
+        status = to_status(error, self._identity.name)
+        await context.abort(CODES[error.kind], status.message, ((DETAILS_KEY, status.SerializeToString()),))
+
+    async def _authenticate(self, method: str, metadata: Mapping[str, str]) -> None:
+        rule = self._rules.get(method)
+        if rule is None:
+            raise CallerForbidden(f"Nobody may call {method}: it is not in callers.toml.")
+        if rule.callers is not None:
+            caller = self._identity.verify_caller(metadata.get(service_auth.METADATA_KEY, ""))
+            service_auth.set_caller(caller)
+            structlog.contextvars.bind_contextvars(caller=caller)
+            if caller not in rule.callers:
+                raise CallerForbidden(f"{caller} may not call {method}.")
+        scheme, _, token = metadata.get("authorization", "").partition(" ")
+        if rule.user != "none" and scheme.lower() == "bearer" and token:
+            principal = await self._verifier.verify(token)
+            tokens.set_principal(principal, token)
+            structlog.contextvars.bind_contextvars(subject=principal.subject)
+        elif rule.user == "required":
+            raise Unauthenticated("Sign in first.")
+
 
 def _number(code: Any) -> int:
     """The status number: grpc.aio gives the enum, or the bare number, or None."""
@@ -90,17 +145,17 @@ def _metadata(context: Context) -> dict[str, str]:
     return {str(key): value for key, value in pairs if isinstance(value, str)}
 
 
-@asynccontextmanager
-async def _telemetry(method: str, _streaming: bool, context: Context) -> AsyncIterator[None]:
+@contextmanager
+def _telemetry(method: str, metadata: Mapping[str, str]) -> Iterator[None]:
     if method.startswith(_QUIET_SERVICE):
         yield
         return
-    with span_from_headers(method[1:], _metadata(context), SpanKind.SERVER, **{"rpc.method": method[1:]}):
+    with span_from_headers(method[1:], metadata, SpanKind.SERVER, **{"rpc.method": method[1:]}):
         yield
 
 
-@asynccontextmanager
-async def _logging(method: str, streaming: bool, context: Context) -> AsyncIterator[None]:
+@contextmanager
+def _logging(method: str, context: Context, *, streaming: bool) -> Iterator[None]:
     started = time.monotonic()
     structlog.contextvars.bind_contextvars(rpc=method)
     code = "OK"
@@ -121,68 +176,13 @@ async def _logging(method: str, streaming: bool, context: Context) -> AsyncItera
             log.info("rpc_handled", code=code, milliseconds=round(seconds * 1000, 1))
 
 
-def _errors(service: str) -> Call:
-    """The only place that sets a status."""
-
-    @asynccontextmanager
-    async def around(method: str, _streaming: bool, context: Context) -> AsyncIterator[None]:
-        try:
-            yield
-        except GiaobanError as error:
-            if error.kind is ErrorKind.INTERNAL:
-                log.exception("rpc_failed")
-            else:
-                log.info("rpc_refused", reason=error.reason)
-            await _abort(context, error, service)
-        except grpc.aio.AbortError:
-            raise  # the health service aborts by itself
-        except Exception:
-            log.exception("rpc_failed")
-            await _abort(context, Internal(f"{method} failed."), service)
-
-    return around
-
-
-async def _abort(context: Context, error: GiaobanError, service: str) -> None:
-    status = to_status(error, service)
-    await context.abort(CODES[error.kind], status.message, ((DETAILS_KEY, status.SerializeToString()),))
-
-
-def _auth(
-    identity: service_auth.ServiceIdentity, verifier: tokens.TokenVerifier, rules: dict[str, callers.Rule]
-) -> Call:
-    @asynccontextmanager
-    async def around(method: str, _streaming: bool, context: Context) -> AsyncIterator[None]:
-        rule = rules.get(method)
-        if rule is None:
-            raise CallerForbidden(f"Nobody may call {method}: it is not in callers.toml.")
-        metadata = _metadata(context)
-        if rule.callers is not None:
-            caller = identity.verify_caller(metadata.get(service_auth.METADATA_KEY, ""))
-            service_auth.set_caller(caller)
-            structlog.contextvars.bind_contextvars(caller=caller)
-            if caller not in rule.callers:
-                raise CallerForbidden(f"{caller} may not call {method}.")
-        scheme, _, token = metadata.get("authorization", "").partition(" ")
-        if rule.user != "none" and scheme.lower() == "bearer" and token:
-            principal = await verifier.verify(token)
-            tokens.set_principal(principal, token)
-            structlog.contextvars.bind_contextvars(subject=principal.subject)
-        elif rule.user == "required":
-            raise Unauthenticated("Sign in first.")
-        yield
-
-    return around
-
-
 @asynccontextmanager
-async def _deadline(_method: str, streaming: bool, context: Context) -> AsyncIterator[None]:
-    if streaming:
+async def _deadline(context: Context, most: float | None) -> AsyncIterator[None]:
+    if most is None:
         yield
         return
     remaining = context.time_remaining()
-    limit = MAX_UNARY_SECONDS if remaining is None else min(remaining, MAX_UNARY_SECONDS)
-    timeout = asyncio.timeout(limit)
+    timeout = asyncio.timeout(most if remaining is None else min(remaining, most))
     try:
         async with timeout:
             yield
@@ -190,21 +190,3 @@ async def _deadline(_method: str, streaming: bool, context: Context) -> AsyncIte
         if timeout.expired():
             raise DeadlineExceeded("The request took longer than allowed.") from None
         raise
-
-
-def server_interceptors(
-    identity: service_auth.ServiceIdentity,
-    verifier: tokens.TokenVerifier,
-    rules: dict[str, callers.Rule] | None = None,
-) -> tuple[Around, ...]:
-    """The interceptors of every server, outermost first."""
-    return tuple(
-        Around(around)
-        for around in (
-            _telemetry,
-            _logging,
-            _errors(identity.name),
-            _auth(identity, verifier, callers.rules() if rules is None else rules),
-            _deadline,
-        )
-    )

@@ -5,6 +5,7 @@ import logging
 import re
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, TextIO
 
 import structlog
@@ -21,6 +22,7 @@ _SECRET_TEXT = re.compile(
     r"|(?<=://)[^\s/@:]*:[^\s/@]+(?=@)"  # user:password in an address
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*PRIVATE KEY-----)?"
 )
+_SIGNS = ("eyJ", "@", "-----BEGIN")  # text without any of them matches no branch of the expression
 _QUIET = (
     "nats",
     "asyncio",
@@ -34,17 +36,22 @@ _QUIET = (
 Logger = structlog.stdlib.BoundLogger
 
 
+@lru_cache(maxsize=1024)  # keys are constants of the code, but for those of mappings from outside
+def _is_secret(key: str) -> bool:
+    return _SECRET_KEY.search(key) is not None
+
+
 def redact(value: Any, depth: int = 0) -> Any:  # noqa: PLR0911  (one per shape)
     """The value without anything that looks like a secret, by key or by shape."""
     if isinstance(value, str):
-        return _SECRET_TEXT.sub(REDACTED, value)
+        return _SECRET_TEXT.sub(REDACTED, value) if any(sign in value for sign in _SIGNS) else value
     if isinstance(value, bool | int | float) or value is None:
         return value
     if depth >= MAX_DEPTH:
         return "..."
     if isinstance(value, Mapping):
         return {
-            str(key): REDACTED if _SECRET_KEY.search(str(key)) else redact(item, depth + 1)
+            str(key): REDACTED if _is_secret(str(key)) else redact(item, depth + 1)
             for key, item in value.items()
         }
     if isinstance(value, list | tuple | set | frozenset):
@@ -105,6 +112,9 @@ def configure_logging(service_name: str, level: str = "info", stream: TextIO | N
             ],
         )
     )
+    # What no line says is not looked up for it (logging's HOWTO, section Optimization).
+    logging._srcfile = None  # noqa: SLF001  (its documented switch)
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
