@@ -7,7 +7,7 @@ Pure: standard library only, no clock, no input or output.
 import enum
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 MAX_CODE = 64
 MAX_NAME = 200
 MAX_OFFICE = 200
+MAX_ASKED_PERMISSIONS = 10
 MAX_EMAIL = 254  # RFC 5321, section 4.5.3.1.3 less the brackets
 MAX_PASSWORD = 256
 MIN_PASSWORD = 8
@@ -164,6 +165,15 @@ class PartyRef:
 
     kind: PartyKind
     id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user, active or not, with its organisation and the roles it holds."""
+
+    organisation: Organisation
+    user: User
+    roles: tuple[RoleAssignment, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,3 +337,8 @@ def is_permitted(assignments: Iterable[RoleAssignment], unit: Unit, permission: 
         permission in ROLE_PERMISSIONS[assignment.role] and unit.path.startswith(assignment.unit_path)
         for assignment in assignments
     )
+
+
+def roles_with(permissions: Collection[Permission]) -> frozenset[Role]:
+    """The roles that allow at least one of the acts."""
+    return frozenset(role for role, granted in ROLE_PERMISSIONS.items() if granted.intersection(permissions))

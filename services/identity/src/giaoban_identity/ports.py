@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from giaoban_identity.domain import (
+    Account,
     Guesses,
     Organisation,
     PageMark,
@@ -55,6 +56,10 @@ class Directory(Protocol):
         """A user by what people type at sign-in, active or not."""
         ...
 
+    async def account(self, organisation_id: str, user_id: str) -> Account | None:
+        """A user of the organisation, active or not, with what `organisation` and `roles_of` say."""
+        ...
+
     async def site(self, organisation_id: str, site_id: str) -> Site | None:
         """A site of the organisation, active or not."""
         ...
@@ -95,6 +100,12 @@ class Directory(Protocol):
 
     async def roles_of(self, organisation_id: str, user_id: str) -> Sequence[RoleAssignment]:
         """The roles a user holds."""
+        ...
+
+    async def units_under_roles(
+        self, organisation_id: str, user_id: str, roles: Collection[Role]
+    ) -> Collection[str]:
+        """The units in which the user holds one of the roles, and all units below them."""
         ...
 
     async def parties(self, organisation_id: str, refs: Sequence[PartyRef]) -> Sequence[Party]:
@@ -251,6 +262,10 @@ class Transactions(Protocol):
     """Opens a transaction: committed when the block ends, rolled back when it raises."""
 
     def __call__(self) -> AbstractAsyncContextManager[Records]: ...
+
+    def reading(self) -> AbstractAsyncContextManager[Directory]:
+        """The directory for questions alone, without a transaction: each sees what is committed when it is asked."""
+        ...
 
 
 class Passwords(Protocol):

@@ -144,6 +144,23 @@ class IdentityServicer(IdentityServiceServicer):
         )
         return calls.CheckPermissionResponse(allowed=allowed)
 
+    async def ListPermittedUnits(
+        self, request: calls.ListPermittedUnitsRequest, context: Context
+    ) -> calls.ListPermittedUnitsResponse:
+        check, most = Violations(), domain.MAX_ASKED_PERMISSIONS
+        asked = list(request.permissions)
+        check.require(len(asked) <= most, "permissions", "TOO_MANY", f"Ask for at most {most} at once.")
+        permissions = [
+            convert.check_enum(
+                check, f"permissions[{i}]", number, convert.PERMISSIONS, domain.Permission.CONVENE
+            )
+            for i, number in enumerate(asked[:most])
+        ]
+        check.raise_if_any()
+        caller = current_principal()
+        own, units = await self._identity.permitted_units(caller.organisation_id, caller.subject, permissions)
+        return calls.ListPermittedUnitsResponse(own_unit_id=own, unit_ids=units)
+
     async def ResolveRecipients(
         self, request: calls.ResolveRecipientsRequest, context: Context
     ) -> calls.ResolveRecipientsResponse:

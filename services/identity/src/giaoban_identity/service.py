@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Owns the use cases of the directory: who is who, and who may do what. One method per use case."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from giaoban_identity.domain import (
@@ -20,11 +20,12 @@ from giaoban_identity.domain import (
     User,
     is_permitted,
     permissions_by_unit,
+    roles_with,
     search_words,
     sort_key,
 )
 from giaoban_identity.errors import UnitNotFound, UserNotFound
-from giaoban_identity.ports import Records, Transactions
+from giaoban_identity.ports import Directory, Transactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,40 +46,37 @@ class Identity:
 
     async def me(self, organisation_id: str, subject_id: str, *, is_site: bool) -> Me:
         """The caller. Errors: USER_NOT_FOUND."""
-        async with self._begin() as records:
-            organisation = await records.directory.organisation(organisation_id)
-            if organisation is None:
-                raise UserNotFound
-            if is_site:
-                site = await records.directory.site(organisation_id, subject_id)
-                if site is None or not site.active:
+        async with self._begin.reading() as directory:
+            if not is_site:
+                account = await directory.account(organisation_id, subject_id)
+                if account is None or not account.user.active:
                     raise UserNotFound
-                return Me(organisation, None, site, {})
-            user = await _active_user(records, organisation_id, subject_id)
-            held = await records.directory.roles_of(organisation_id, user.id)
-            return Me(organisation, user, None, permissions_by_unit(held))
+                return Me(account.organisation, account.user, None, permissions_by_unit(account.roles))
+            organisation = await directory.organisation(organisation_id)
+            site = await directory.site(organisation_id, subject_id)
+            if organisation is None or site is None or not site.active:
+                raise UserNotFound
+            return Me(organisation, None, site, {})
 
     async def set_locale(self, organisation_id: str, user_id: str, locale: Locale) -> User:
         """Changes the caller's language. Errors: USER_NOT_FOUND."""
         async with self._begin() as records:
-            user = replace(await _active_user(records, organisation_id, user_id), locale=locale)
+            user = replace(await _active_user(records.directory, organisation_id, user_id), locale=locale)
             await records.directory.put_users([user])
             return user
 
     async def units(self, organisation_id: str) -> Sequence[Unit]:
         """Every unit, parents before children."""
-        async with self._begin() as records:
-            return await records.directory.units(organisation_id)
+        async with self._begin.reading() as directory:
+            return await directory.units(organisation_id)
 
     async def sites(
         self, organisation_id: str, query: str, unit_id: str | None, after: PageMark | None, limit: int
     ) -> tuple[Sequence[Site], PageMark | None]:
         """A page of sites and where the next one starts, if there is one. Errors: UNIT_NOT_FOUND."""
-        async with self._begin() as records:
-            under = await _unit(records, organisation_id, unit_id) if unit_id is not None else None
-            found = await records.directory.find_sites(
-                organisation_id, search_words(query), under, after, limit + 1
-            )
+        async with self._begin.reading() as directory:
+            under = await _unit(directory, organisation_id, unit_id) if unit_id is not None else None
+            found = await directory.find_sites(organisation_id, search_words(query), under, after, limit + 1)
         last = found[limit - 1] if len(found) > limit else None
         return found[:limit], PageMark(sort_key(last.name), last.id) if last else None
 
@@ -86,18 +84,16 @@ class Identity:
         self, organisation_id: str, query: str, unit_id: str | None, after: PageMark | None, limit: int
     ) -> tuple[Sequence[User], PageMark | None]:
         """A page of users, as `sites`. Errors: UNIT_NOT_FOUND."""
-        async with self._begin() as records:
-            under = await _unit(records, organisation_id, unit_id) if unit_id is not None else None
-            found = await records.directory.find_users(
-                organisation_id, search_words(query), under, after, limit + 1
-            )
+        async with self._begin.reading() as directory:
+            under = await _unit(directory, organisation_id, unit_id) if unit_id is not None else None
+            found = await directory.find_users(organisation_id, search_words(query), under, after, limit + 1)
         last = found[limit - 1] if len(found) > limit else None
         return found[:limit], PageMark(sort_key(last.display_name), last.id) if last else None
 
     async def parties(self, organisation_id: str, refs: Sequence[PartyRef]) -> Sequence[Party]:
         """Names for references; unknown, foreign and inactive ones are left out."""
-        async with self._begin() as records:
-            return await records.directory.parties(organisation_id, refs)
+        async with self._begin.reading() as directory:
+            return await directory.parties(organisation_id, refs)
 
     async def is_permitted(
         self, organisation_id: str, user_id: str | None, unit_id: str, permission: Permission
@@ -106,14 +102,26 @@ class Identity:
 
         Errors: UNIT_NOT_FOUND.
         """
-        async with self._begin() as records:
-            unit = await _unit(records, organisation_id, unit_id)
+        async with self._begin.reading() as directory:
+            unit = await _unit(directory, organisation_id, unit_id)
             if user_id is None:
                 return False
-            user = await records.directory.user(organisation_id, user_id)
+            user = await directory.user(organisation_id, user_id)
             if user is None or not user.active:
                 return False
-            return is_permitted(await records.directory.roles_of(organisation_id, user_id), unit, permission)
+            return is_permitted(await directory.roles_of(organisation_id, user_id), unit, permission)
+
+    async def permitted_units(
+        self, organisation_id: str, user_id: str, permissions: Collection[Permission]
+    ) -> tuple[str, Collection[str]]:
+        """The user's own unit, and every unit in which it holds one of the permissions, inherited ones too.
+
+        Errors: USER_NOT_FOUND.
+        """
+        async with self._begin.reading() as directory:
+            user = await _active_user(directory, organisation_id, user_id)
+            roles = roles_with(permissions)
+            return user.unit_id, await directory.units_under_roles(organisation_id, user_id, roles)
 
     async def recipients(self, organisation_id: str, refs: Sequence[PartyRef]) -> Sequence[Recipient]:
         """The people behind invited parties, each once, by id.
@@ -122,8 +130,7 @@ class Identity:
         who hold the role in that very unit, for a role inherited from the top would tell the same leaders
         about every ward.
         """
-        async with self._begin() as records:
-            directory = records.directory
+        async with self._begin.reading() as directory:
             organisation = await directory.organisation(organisation_id)
             if organisation is None:
                 return []
@@ -148,15 +155,15 @@ class Identity:
         ]
 
 
-async def _active_user(records: Records, organisation_id: str, user_id: str) -> User:
-    user = await records.directory.user(organisation_id, user_id)
+async def _active_user(directory: Directory, organisation_id: str, user_id: str) -> User:
+    user = await directory.user(organisation_id, user_id)
     if user is None or not user.active:
         raise UserNotFound
     return user
 
 
-async def _unit(records: Records, organisation_id: str, unit_id: str) -> Unit:
-    unit = await records.directory.unit(organisation_id, unit_id)
+async def _unit(directory: Directory, organisation_id: str, unit_id: str) -> Unit:
+    unit = await directory.unit(organisation_id, unit_id)
     if unit is None:
         raise UnitNotFound
     return unit

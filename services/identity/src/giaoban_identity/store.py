@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Owns identity's tables for the directory, and how a row becomes a domain object.
+"""Owns the questions to identity's tables of the directory, and how a row becomes a domain object."""
 
-The tables of credentials, sessions, guesses and keys are in `store_secrets`; both share one MetaData.
-"""
-
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
-from giaoban_kit.db import new_metadata
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel, col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import SQLModel
 
 from giaoban_identity.domain import (
+    Account,
     Locale,
     Organisation,
     PageMark,
@@ -32,104 +31,22 @@ from giaoban_identity.domain import (
     sort_key,
     user_search_text,
 )
+from giaoban_identity.store_tables import OrganisationRow, RoleRow, SiteRow, UnitRow, UserRow, metadata
 
-# Keys that are compared or paged by are sorted by code point, in the database as in Python.
-BYTEWISE = "C"
 # asyncpg sends at most 32767 parameters in one statement; the widest row has a dozen.
 ROWS_PER_STATEMENT = 2000
+_WILDCARDS = re.compile(r"[%_\\]")
 
 
-metadata = new_metadata()
-
-
-class Base(SQLModel, registry=registry(metadata=metadata)):
-    """Gives identity its own MetaData, so that services in one test process never share tables."""
-
-    metadata = metadata
-
-
-def bytewise(**options: Any) -> Any:
-    """A text column that sorts by code point."""
-    return Field(sa_column=sa.Column(sa.Text(collation=BYTEWISE), nullable=False, **options))
-
-
-class OrganisationRow(Base, table=True):
-    __tablename__ = "organisation"
-    id: str = Field(primary_key=True)
-    code: str = Field(unique=True)
-    name: str
-    time_zone: str
-
-
-class UnitRow(Base, table=True):
-    __tablename__ = "unit"
-    __table_args__ = (sa.UniqueConstraint("organisation_id", "code"),)
-    id: str = Field(primary_key=True)
-    organisation_id: str = Field(foreign_key="organisation.id")
-    parent_id: str | None = Field(default=None, foreign_key="unit.id")
-    code: str
-    name: str
-    position: int
-    path: str = bytewise(index=True)
-
-
-class UserRow(Base, table=True):
-    __tablename__ = "user_account"
-    __table_args__ = (
-        sa.UniqueConstraint("organisation_id", "username"),
-        sa.Index("user_account_page", "organisation_id", "sort_key", "id"),
-    )
-    id: str = bytewise(primary_key=True)
-    organisation_id: str = Field(foreign_key="organisation.id")
-    unit_id: str = Field(foreign_key="unit.id", index=True)
-    username: str
-    display_name: str
-    office: str
-    email: str
-    locale: str
-    active: bool
-    sort_key: str = bytewise()
-    search_text: str
-
-
-class SiteRow(Base, table=True):
-    __tablename__ = "site"
-    __table_args__ = (
-        sa.UniqueConstraint("organisation_id", "code"),
-        sa.Index("site_page", "organisation_id", "sort_key", "id"),
-    )
-    id: str = bytewise(primary_key=True)
-    organisation_id: str = Field(foreign_key="organisation.id")
-    unit_id: str = Field(foreign_key="unit.id", index=True)
-    code: str
-    name: str
-    kind: str
-    active: bool
-    sort_key: str = bytewise()
-    search_text: str
-
-
-class RoleRow(Base, table=True):
-    __tablename__ = "role_assignment"
-    user_id: str = Field(
-        sa_column=sa.Column(
-            sa.Text(collation=BYTEWISE), sa.ForeignKey("user_account.id"), primary_key=True, nullable=False
-        )
-    )
-    unit_id: str = Field(foreign_key="unit.id", primary_key=True, index=True)
-    role: str = Field(primary_key=True)
-    organisation_id: str = Field(foreign_key="organisation.id")
-
-
-def _organisation(row: OrganisationRow) -> Organisation:
+def _organisation(row: Any) -> Organisation:
     return Organisation(row.id, row.code, row.name, row.time_zone)
 
 
-def _unit(row: UnitRow) -> Unit:
+def _unit(row: Any) -> Unit:
     return Unit(row.id, row.organisation_id, row.parent_id, row.code, row.name, row.position, row.path)
 
 
-def _user(row: UserRow) -> User:
+def _user(row: Any) -> User:
     return User(
         id=row.id,
         organisation_id=row.organisation_id,
@@ -143,7 +60,7 @@ def _user(row: UserRow) -> User:
     )
 
 
-def _site(row: SiteRow) -> Site:
+def _site(row: Any) -> Site:
     return Site(
         id=row.id,
         organisation_id=row.organisation_id,
@@ -155,7 +72,9 @@ def _site(row: SiteRow) -> Site:
     )
 
 
-async def upsert(session: AsyncSession, table: type[SQLModel], rows: Sequence[Mapping[str, Any]]) -> None:
+async def upsert(
+    connection: AsyncConnection, table: type[SQLModel], rows: Sequence[Mapping[str, Any]]
+) -> None:
     """Adds rows or replaces them by primary key.
 
     Postgres refuses a statement that names one row twice, so callers pass each key once.
@@ -165,96 +84,168 @@ async def upsert(session: AsyncSession, table: type[SQLModel], rows: Sequence[Ma
     for start in range(0, len(rows), ROWS_PER_STATEMENT):
         statement = insert(target).values([dict(row) for row in rows[start : start + ROWS_PER_STATEMENT]])
         updated = {c.name: statement.excluded[c.name] for c in target.columns if c.name not in keys}
-        await session.exec(statement.on_conflict_do_update(index_elements=keys, set_=updated))
+        await connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=updated))
 
 
-async def lock_name(session: AsyncSession, name: str) -> None:
+async def lock_name(connection: AsyncConnection, name: str) -> None:
     """Waits for, and takes, the advisory lock of a name until the transaction ends."""
-    connection = await session.connection()
     await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(name, 0))))
 
 
-def _contains(column: Any, words: Sequence[str]) -> list[sa.ColumnElement[bool]]:
-    return [column.contains(word, autoescape=True) for word in words]
+# Statements are built once, from tables: building one, and making objects of rows that become others at once,
+# costs more than asking.
+_ORGANISATION, _UNIT, _USER, _SITE, _ROLE = (
+    metadata.tables[name] for name in ("organisation", "unit", "user_account", "site", "role_assignment")
+)
+_OF_ORGANISATION: sa.BindParameter[str] = sa.bindparam("organisation_id")
+_IDS = sa.bindparam("ids", type_=postgresql.ARRAY(sa.Text))
+_ORGANISATION_BY_ID = sa.select(_ORGANISATION).where(_ORGANISATION.c.id == _OF_ORGANISATION)
+_ORGANISATION_BY_CODE = sa.select(_ORGANISATION).where(_ORGANISATION.c.code == sa.bindparam("code"))
+_UNITS = sa.select(_UNIT).where(_UNIT.c.organisation_id == _OF_ORGANISATION)
+_UNITS_BY_ID = _UNITS.where(_UNIT.c.id == sa.any_(_IDS))
+_USERS = sa.select(_USER).where(_USER.c.organisation_id == _OF_ORGANISATION)
+_USERS_BY_ID = _USERS.where(_USER.c.id == sa.any_(_IDS))
+_USERS_BY_NAME = _USERS.where(_USER.c.username == sa.any_(_IDS))
+_USER_BY_SIGN_IN = (
+    sa.select(_USER)
+    .join(_ORGANISATION, _ORGANISATION.c.id == _USER.c.organisation_id)
+    .where(_ORGANISATION.c.code == sa.bindparam("code"), _USER.c.username == sa.bindparam("username"))
+)
+_SITE_BY_ID = sa.select(_SITE).where(_SITE.c.id == sa.bindparam("site_id"))
+_SITES = sa.select(_SITE).where(_SITE.c.organisation_id == _OF_ORGANISATION)
+_SITES_BY_CODE = _SITES.where(_SITE.c.code == sa.any_(_IDS))
+_ROLES_OF = (
+    sa.select(_ROLE.c.unit_id, _UNIT.c.path, _ROLE.c.role)
+    .join(_UNIT, _UNIT.c.id == _ROLE.c.unit_id)
+    .where(_ROLE.c.organisation_id == _OF_ORGANISATION, _ROLE.c.user_id == sa.bindparam("user_id"))
+    .order_by(_UNIT.c.path, _ROLE.c.role)
+)
+_ACCOUNT = (
+    sa.select(
+        _USER,
+        _ORGANISATION.c.code.label("organisation_code"),
+        _ORGANISATION.c.name.label("organisation_name"),
+        _ORGANISATION.c.time_zone,
+        _ROLE.c.role,
+        _UNIT.c.id.label("role_unit_id"),
+        _UNIT.c.path.label("role_unit_path"),
+    )
+    .join(_ORGANISATION, _ORGANISATION.c.id == _USER.c.organisation_id)
+    .outerjoin(
+        _ROLE, sa.and_(_ROLE.c.user_id == _USER.c.id, _ROLE.c.organisation_id == _USER.c.organisation_id)
+    )
+    .outerjoin(_UNIT, _UNIT.c.id == _ROLE.c.unit_id)
+    .where(_USER.c.organisation_id == _OF_ORGANISATION, _USER.c.id == sa.bindparam("user_id"))
+    .order_by(_UNIT.c.path, _ROLE.c.role)
+)
+_HELD = _UNIT.alias("held")
+_UNITS_UNDER_ROLES = _UNITS.with_only_columns(_UNIT.c.id).where(
+    sa.exists()
+    .where(
+        _ROLE.c.organisation_id == _OF_ORGANISATION,
+        _ROLE.c.user_id == sa.bindparam("user_id"),
+        _ROLE.c.role == sa.any_(sa.bindparam("roles", type_=postgresql.ARRAY(sa.Text))),
+        _HELD.c.id == _ROLE.c.unit_id,
+        sa.func.starts_with(_UNIT.c.path, _HELD.c.path),
+    )
+    .correlate(_UNIT)
+)
+_USER_PARTIES = (
+    _USERS_BY_ID.add_columns(_UNIT.c.name.label("unit_name"))
+    .join(_UNIT, _UNIT.c.id == _USER.c.unit_id)
+    .where(_USER.c.active)
+)
+_SITE_PARTIES = (
+    _SITES.add_columns(_UNIT.c.name.label("unit_name"))
+    .join(_UNIT, _UNIT.c.id == _SITE.c.unit_id)
+    .where(_SITE.c.id == sa.any_(_IDS), _SITE.c.active)
+)
+_ACTIVE_USERS = _USERS_BY_ID.where(_USER.c.active).order_by(_USER.c.id)
+_HOLDERS = (
+    sa.select(_USER)
+    .where(
+        _USER.c.id.in_(
+            sa.select(_ROLE.c.user_id).where(
+                _ROLE.c.organisation_id == _OF_ORGANISATION,
+                _ROLE.c.unit_id == sa.any_(_IDS),
+                _ROLE.c.role == sa.any_(sa.bindparam("roles", type_=postgresql.ARRAY(sa.Text))),
+            )
+        ),
+        _USER.c.active,
+    )
+    .order_by(_USER.c.id)
+)
+_UNITS_OF_SITES = _SITES.with_only_columns(_SITE.c.unit_id).where(_SITE.c.id == sa.any_(_IDS), _SITE.c.active)
 
 
 class SqlDirectory:
     """The `Directory` port on PostgreSQL."""
 
-    def __init__(self, session: AsyncSession) -> None:
-        self._session = session
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def _all(self, statement: Any, **values: Any) -> Sequence[Any]:
+        return (await self._connection.execute(statement, values)).all()
+
+    async def _one(self, statement: Any, **values: Any) -> Any:
+        return (await self._connection.execute(statement, values)).one_or_none()
 
     async def organisation(self, organisation_id: str) -> Organisation | None:
-        row = await self._session.get(OrganisationRow, organisation_id)
+        row = await self._one(_ORGANISATION_BY_ID, organisation_id=organisation_id)
         return _organisation(row) if row else None
 
     async def organisation_by_code(self, code: str, *, lock: bool = False) -> Organisation | None:
         if lock:
             # A row lock cannot keep two imports from creating the same organisation; this can.
-            await lock_name(self._session, f"organisation:{code}")
-        row = (
-            await self._session.exec(select(OrganisationRow).where(col(OrganisationRow.code) == code))
-        ).one_or_none()
+            await lock_name(self._connection, f"organisation:{code}")
+        row = await self._one(_ORGANISATION_BY_CODE, code=code)
         return _organisation(row) if row else None
 
     async def unit(self, organisation_id: str, unit_id: str) -> Unit | None:
-        row = (
-            await self._session.exec(
-                select(UnitRow).where(
-                    col(UnitRow.organisation_id) == organisation_id, col(UnitRow.id) == unit_id
-                )
-            )
-        ).one_or_none()
+        row = await self._one(_UNITS_BY_ID, organisation_id=organisation_id, ids=[unit_id])
         return _unit(row) if row else None
 
     async def units(self, organisation_id: str) -> Sequence[Unit]:
-        rows = await self._session.exec(
-            select(UnitRow).where(col(UnitRow.organisation_id) == organisation_id)
-        )
+        rows = await self._all(_UNITS, organisation_id=organisation_id)
         return sorted((_unit(row) for row in rows), key=lambda unit: (unit.depth, unit.position, unit.code))
 
     async def user(self, organisation_id: str, user_id: str) -> User | None:
-        row = (
-            await self._session.exec(
-                select(UserRow).where(
-                    col(UserRow.organisation_id) == organisation_id, col(UserRow.id) == user_id
-                )
-            )
-        ).one_or_none()
+        row = await self._one(_USERS_BY_ID, organisation_id=organisation_id, ids=[user_id])
         return _user(row) if row else None
 
     async def user_by_username(self, organisation_code: str, username: str) -> User | None:
-        row = (
-            await self._session.exec(
-                select(UserRow)
-                .join(OrganisationRow, col(OrganisationRow.id) == col(UserRow.organisation_id))
-                .where(col(OrganisationRow.code) == organisation_code, col(UserRow.username) == username)
-            )
-        ).one_or_none()
+        row = await self._one(_USER_BY_SIGN_IN, code=organisation_code, username=username)
         return _user(row) if row else None
+
+    async def account(self, organisation_id: str, user_id: str) -> Account | None:
+        rows = await self._all(_ACCOUNT, organisation_id=organisation_id, user_id=user_id)
+        if not rows:
+            return None
+        first = rows[0]
+        organisation = Organisation(
+            organisation_id, first.organisation_code, first.organisation_name, first.time_zone
+        )
+        held = [
+            RoleAssignment(user_id, row.role_unit_id, row.role_unit_path, Role(row.role))
+            for row in rows
+            if row.role is not None
+        ]
+        return Account(organisation, _user(first), tuple(held))
 
     async def site(self, organisation_id: str, site_id: str) -> Site | None:
         site = await self.any_site(site_id)
         return site if site and site.organisation_id == organisation_id else None
 
     async def any_site(self, site_id: str) -> Site | None:
-        row = await self._session.get(SiteRow, site_id)
+        row = await self._one(_SITE_BY_ID, site_id=site_id)
         return _site(row) if row else None
 
     async def sites_by_code(self, organisation_id: str, codes: Collection[str]) -> Mapping[str, Site]:
-        rows = await self._session.exec(
-            select(SiteRow).where(
-                col(SiteRow.organisation_id) == organisation_id, col(SiteRow.code).in_(codes)
-            )
-        )
+        rows = await self._all(_SITES_BY_CODE, organisation_id=organisation_id, ids=list(codes))
         return {row.code: _site(row) for row in rows}
 
     async def users_by_username(self, organisation_id: str, usernames: Collection[str]) -> Mapping[str, User]:
-        rows = await self._session.exec(
-            select(UserRow).where(
-                col(UserRow.organisation_id) == organisation_id, col(UserRow.username).in_(usernames)
-            )
-        )
+        rows = await self._all(_USERS_BY_NAME, organisation_id=organisation_id, ids=list(usernames))
         return {row.username: _user(row) for row in rows}
 
     async def find_sites(
@@ -265,8 +256,7 @@ class SqlDirectory:
         after: PageMark | None,
         limit: int,
     ) -> Sequence[Site]:
-        query = _page(select(SiteRow), SiteRow, organisation_id, words, under, after, limit)
-        return [_site(row) for row in (await self._session.exec(query))]
+        return [_site(row) for row in await self._page(_SITE, organisation_id, words, under, after, limit)]
 
     async def find_users(
         self,
@@ -276,99 +266,76 @@ class SqlDirectory:
         after: PageMark | None,
         limit: int,
     ) -> Sequence[User]:
-        query = _page(select(UserRow), UserRow, organisation_id, words, under, after, limit)
-        return [_user(row) for row in (await self._session.exec(query))]
+        return [_user(row) for row in await self._page(_USER, organisation_id, words, under, after, limit)]
+
+    async def _page(
+        self,
+        table: sa.Table,
+        organisation_id: str,
+        words: Sequence[str],
+        under: Unit | None,
+        after: PageMark | None,
+        limit: int,
+    ) -> Sequence[Any]:
+        statement = _page(table, len(words), under=under is not None, after=after is not None)
+        values: dict[str, Any] = {"organisation_id": organisation_id, "most": limit}
+        values |= {f"pattern_{number}": _containing(word) for number, word in enumerate(words)}
+        if under is not None:
+            values["path"] = under.path
+        if after is not None:
+            values |= {"after_key": after.sort_key, "after_id": after.id}
+        return await self._all(statement, **values)
 
     async def roles_of(self, organisation_id: str, user_id: str) -> Sequence[RoleAssignment]:
-        rows = await self._session.exec(
-            select(col(RoleRow.unit_id), col(UnitRow.path), col(RoleRow.role))
-            .join(UnitRow, col(UnitRow.id) == col(RoleRow.unit_id))
-            .where(col(RoleRow.organisation_id) == organisation_id, col(RoleRow.user_id) == user_id)
-            .order_by(col(UnitRow.path), col(RoleRow.role))
-        )
+        rows = await self._all(_ROLES_OF, organisation_id=organisation_id, user_id=user_id)
         return [RoleAssignment(user_id, unit_id, path, Role(role)) for unit_id, path, role in rows]
+
+    async def units_under_roles(
+        self, organisation_id: str, user_id: str, roles: Collection[Role]
+    ) -> Collection[str]:
+        values = [role.value for role in roles]
+        rows = await self._all(
+            _UNITS_UNDER_ROLES, organisation_id=organisation_id, user_id=user_id, roles=values
+        )
+        return {unit_id for (unit_id,) in rows}
 
     async def parties(self, organisation_id: str, refs: Sequence[PartyRef]) -> Sequence[Party]:
         found: dict[PartyRef, Party] = {}
-        ids = {kind: {ref.id for ref in refs if ref.kind is kind} for kind in PartyKind}
-        if ids[PartyKind.USER]:
-            users = await self._session.exec(
-                select(UserRow, col(UnitRow.name))
-                .join(UnitRow, col(UnitRow.id) == col(UserRow.unit_id))
-                .where(
-                    col(UserRow.organisation_id) == organisation_id,
-                    col(UserRow.id).in_(ids[PartyKind.USER]),
-                    col(UserRow.active),
-                )
-            )
-            for user, unit_name in users:
-                ref = PartyRef(PartyKind.USER, user.id)
-                found[ref] = Party(ref, user.display_name, user.office, user.unit_id, unit_name)
-        if ids[PartyKind.SITE]:
-            sites = await self._session.exec(
-                select(SiteRow, col(UnitRow.name))
-                .join(UnitRow, col(UnitRow.id) == col(SiteRow.unit_id))
-                .where(
-                    col(SiteRow.organisation_id) == organisation_id,
-                    col(SiteRow.id).in_(ids[PartyKind.SITE]),
-                    col(SiteRow.active),
-                )
-            )
-            for site, unit_name in sites:
-                ref = PartyRef(PartyKind.SITE, site.id)
-                found[ref] = Party(ref, site.name, "", site.unit_id, unit_name)
-        if ids[PartyKind.UNIT]:
-            units = await self._session.exec(
-                select(UnitRow).where(
-                    col(UnitRow.organisation_id) == organisation_id,
-                    col(UnitRow.id).in_(ids[PartyKind.UNIT]),
-                )
-            )
-            for unit in units:
-                ref = PartyRef(PartyKind.UNIT, unit.id)
-                found[ref] = Party(ref, unit.name, "", unit.id, unit.name)
+        ids = {kind: list({ref.id for ref in refs if ref.kind is kind}) for kind in PartyKind}
+        if of_users := ids[PartyKind.USER]:
+            for row in await self._all(_USER_PARTIES, organisation_id=organisation_id, ids=of_users):
+                ref = PartyRef(PartyKind.USER, row.id)
+                found[ref] = Party(ref, row.display_name, row.office, row.unit_id, row.unit_name)
+        if of_sites := ids[PartyKind.SITE]:
+            for row in await self._all(_SITE_PARTIES, organisation_id=organisation_id, ids=of_sites):
+                ref = PartyRef(PartyKind.SITE, row.id)
+                found[ref] = Party(ref, row.name, "", row.unit_id, row.unit_name)
+        if of_units := ids[PartyKind.UNIT]:
+            for row in await self._all(_UNITS_BY_ID, organisation_id=organisation_id, ids=of_units):
+                ref = PartyRef(PartyKind.UNIT, row.id)
+                found[ref] = Party(ref, row.name, "", row.id, row.name)
         return [found[ref] for ref in dict.fromkeys(refs) if ref in found]
 
     async def users_by_id(self, organisation_id: str, user_ids: Collection[str]) -> Sequence[User]:
-        rows = await self._session.exec(
-            select(UserRow)
-            .where(
-                col(UserRow.organisation_id) == organisation_id,
-                col(UserRow.id).in_(user_ids),
-                col(UserRow.active),
-            )
-            .order_by(col(UserRow.id))
-        )
+        rows = await self._all(_ACTIVE_USERS, organisation_id=organisation_id, ids=list(user_ids))
         return [_user(row) for row in rows]
 
     async def holders(
         self, organisation_id: str, unit_ids: Collection[str], roles: Collection[Role]
     ) -> Sequence[User]:
-        holding = select(col(RoleRow.user_id)).where(
-            col(RoleRow.organisation_id) == organisation_id,
-            col(RoleRow.unit_id).in_(unit_ids),
-            col(RoleRow.role).in_([role.value for role in roles]),
-        )
-        rows = await self._session.exec(
-            select(UserRow).where(col(UserRow.id).in_(holding), col(UserRow.active)).order_by(col(UserRow.id))
-        )
+        values = [role.value for role in roles]
+        rows = await self._all(_HOLDERS, organisation_id=organisation_id, ids=list(unit_ids), roles=values)
         return [_user(row) for row in rows]
 
     async def units_of_sites(self, organisation_id: str, site_ids: Collection[str]) -> Collection[str]:
-        rows = await self._session.exec(
-            select(col(SiteRow.unit_id)).where(
-                col(SiteRow.organisation_id) == organisation_id,
-                col(SiteRow.id).in_(site_ids),
-                col(SiteRow.active),
-            )
-        )
-        return set(rows)
+        rows = await self._all(_UNITS_OF_SITES, organisation_id=organisation_id, ids=list(site_ids))
+        return {unit_id for (unit_id,) in rows}
 
     async def put_organisation(self, organisation: Organisation) -> None:
-        await upsert(self._session, OrganisationRow, [asdict(organisation)])
+        await upsert(self._connection, OrganisationRow, [asdict(organisation)])
 
     async def put_units(self, units: Sequence[Unit]) -> None:
-        await upsert(self._session, UnitRow, [asdict(unit) for unit in units])
+        await upsert(self._connection, UnitRow, [asdict(unit) for unit in units])
 
     async def put_sites(self, sites: Sequence[Site]) -> None:
         rows = [
@@ -385,7 +352,7 @@ class SqlDirectory:
             ).model_dump()
             for site in sites
         ]
-        await upsert(self._session, SiteRow, rows)
+        await upsert(self._connection, SiteRow, rows)
 
     async def put_users(self, users: Sequence[User]) -> None:
         rows = [
@@ -404,36 +371,34 @@ class SqlDirectory:
             ).model_dump()
             for user in users
         ]
-        await upsert(self._session, UserRow, rows)
+        await upsert(self._connection, UserRow, rows)
 
     async def add_roles(self, organisation_id: str, roles: Collection[tuple[str, str, Role]]) -> None:
         rows = [
             {"user_id": user_id, "unit_id": unit_id, "role": role.value, "organisation_id": organisation_id}
             for user_id, unit_id, role in sorted(roles, key=lambda triple: (*triple[:2], triple[2].value))
         ]
-        await upsert(self._session, RoleRow, rows)
+        await upsert(self._connection, RoleRow, rows)
 
 
-def _page(  # one list, six filters; a dictionary would only hide them
-    query: Any,
-    table: type[SiteRow] | type[UserRow],
-    organisation_id: str,
-    words: Sequence[str],
-    under: Unit | None,
-    after: PageMark | None,
-    limit: int,
-) -> Any:
-    query = query.where(
-        col(table.organisation_id) == organisation_id,
-        col(table.active),
-        *_contains(col(table.search_text), words),
+def _containing(word: str) -> str:
+    """The LIKE pattern of what contains the word."""
+    return "%" + _WILDCARDS.sub(r"\\\g<0>", word) + "%"
+
+
+@lru_cache(maxsize=1024)  # a query has at most half as many words as characters
+def _page(table: sa.Table, words: int, *, under: bool, after: bool) -> Any:
+    """Active entries by sort key and id that contain every word, as `find_sites` says."""
+    statement = sa.select(table).where(
+        table.c.organisation_id == _OF_ORGANISATION,
+        table.c.active,
+        *(table.c.search_text.like(sa.bindparam(f"pattern_{number}")) for number in range(words)),
     )
-    if under is not None:
-        query = query.join(UnitRow, col(UnitRow.id) == col(table.unit_id)).where(
-            col(UnitRow.path).startswith(under.path, autoescape=True)
+    if under:
+        statement = statement.join(_UNIT, _UNIT.c.id == table.c.unit_id).where(
+            sa.func.starts_with(_UNIT.c.path, sa.bindparam("path"))
         )
-    if after is not None:
-        query = query.where(
-            sa.tuple_(col(table.sort_key), col(table.id)) > sa.tuple_(after.sort_key, after.id)
-        )
-    return query.order_by(col(table.sort_key), col(table.id)).limit(limit)
+    if after:
+        mark = sa.tuple_(sa.bindparam("after_key"), sa.bindparam("after_id"))
+        statement = statement.where(sa.tuple_(table.c.sort_key, table.c.id) > mark)
+    return statement.order_by(table.c.sort_key, table.c.id).limit(sa.bindparam("most"))

@@ -7,11 +7,13 @@ from datetime import datetime
 
 import sqlalchemy as sa
 from giaoban_kit.db import Database
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import Field, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from giaoban_identity.domain import Guesses, RefreshToken, Session, SigningKey
-from giaoban_identity.store import BYTEWISE, Base, SqlDirectory, lock_name, upsert
+from giaoban_identity.store import SqlDirectory, lock_name, upsert
+from giaoban_identity.store_tables import BYTEWISE, Base
 
 
 def _moment(*, nullable: bool = False, index: bool = False) -> sa.Column[datetime]:
@@ -93,7 +95,7 @@ class SqlCredentials:
 
     async def put_password_hashes(self, hashes: Mapping[str, str]) -> None:
         rows = [{"user_id": user_id, "hash": stored} for user_id, stored in hashes.items()]
-        await upsert(self._session, PasswordRow, rows)
+        await upsert(await self._session.connection(), PasswordRow, rows)
 
     async def device_key_digest(self, site_id: str) -> bytes | None:
         row = await self._session.get(DeviceKeyRow, site_id)
@@ -101,7 +103,7 @@ class SqlCredentials:
 
     async def put_device_key_digests(self, digests: Mapping[str, bytes]) -> None:
         rows = [{"site_id": site_id, "digest": digest} for site_id, digest in digests.items()]
-        await upsert(self._session, DeviceKeyRow, rows)
+        await upsert(await self._session.connection(), DeviceKeyRow, rows)
 
 
 class SqlSessions:
@@ -212,7 +214,7 @@ class SqlGuessBook:
 
     async def lock(self, key: bytes) -> Guesses | None:
         # An advisory lock also covers the row that does not exist yet.
-        await lock_name(self._session, f"guesses:{key.hex()}")
+        await lock_name(await self._session.connection(), f"guesses:{key.hex()}")
         return await self.get(key)
 
     async def put(self, guesses: Guesses) -> None:
@@ -222,7 +224,7 @@ class SqlGuessBook:
             "last_failure_at": guesses.last_failure_at,
             "locked_until": guesses.locked_until,
         }
-        await upsert(self._session, GuessesRow, [row])
+        await upsert(await self._session.connection(), GuessesRow, [row])
 
     async def forget(self, key: bytes) -> None:
         await self._session.exec(sa.delete(GuessesRow).where(col(GuessesRow.key) == key))
@@ -239,7 +241,7 @@ class SqlSigningKeys:
 
     async def all(self, *, lock: bool = False) -> Sequence[SigningKey]:
         if lock:
-            await lock_name(self._session, "signing_key")
+            await lock_name(await self._session.connection(), "signing_key")
         rows = await self._session.exec(
             select(SigningKeyRow).order_by(col(SigningKeyRow.created_at).desc(), col(SigningKeyRow.id).desc())
         )
@@ -256,7 +258,7 @@ class SqlSigningKeys:
             "created_at": key.created_at,
             "retired_at": key.retired_at,
         }
-        await upsert(self._session, SigningKeyRow, [row])
+        await upsert(await self._session.connection(), SigningKeyRow, [row])
 
     async def delete(self, key_ids: Collection[str]) -> None:
         await self._session.exec(sa.delete(SigningKeyRow).where(col(SigningKeyRow.id).in_(key_ids)))
@@ -265,8 +267,8 @@ class SqlSigningKeys:
 class SqlRecords:
     """The `Records` port: every table, in one session and so in one transaction."""
 
-    def __init__(self, session: AsyncSession) -> None:
-        self.directory = SqlDirectory(session)
+    def __init__(self, session: AsyncSession, connection: AsyncConnection) -> None:
+        self.directory = SqlDirectory(connection)
         self.credentials = SqlCredentials(session)
         self.sessions = SqlSessions(session)
         self.guesses = SqlGuessBook(session)
@@ -282,4 +284,9 @@ class SqlTransactions:
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[SqlRecords]:
         async with self._database.transaction() as session:
-            yield SqlRecords(session)
+            yield SqlRecords(session, await session.connection())
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[SqlDirectory]:
+        async with self._database.reading() as connection:
+            yield SqlDirectory(connection)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from giaoban_identity.domain import (
+    Account,
     Guesses,
     Organisation,
     PageMark,
@@ -77,6 +78,13 @@ class MemoryDirectory:
             return None
         return (await self.users_by_username(organisation.id, [username])).get(username)
 
+    async def account(self, organisation_id: str, user_id: str) -> Account | None:
+        user = await self.user(organisation_id, user_id)
+        if user is None:
+            return None
+        organisation = self._state.organisations[organisation_id]
+        return Account(organisation, user, tuple(await self.roles_of(organisation_id, user_id)))
+
     async def site(self, organisation_id: str, site_id: str) -> Site | None:
         site = self._state.sites.get(site_id)
         return site if site and site.organisation_id == organisation_id else None
@@ -138,6 +146,15 @@ class MemoryDirectory:
             if holder == user_id and self._state.units[unit_id].organisation_id == organisation_id
         ]
         return sorted(held, key=lambda assignment: (assignment.unit_path, assignment.role.value))
+
+    async def units_under_roles(
+        self, organisation_id: str, user_id: str, roles: Collection[Role]
+    ) -> Collection[str]:
+        paths = [
+            held.unit_path for held in await self.roles_of(organisation_id, user_id) if held.role in roles
+        ]
+        units = await self.units(organisation_id)
+        return {unit.id for unit in units if any(unit.path.startswith(path) for path in paths)}
 
     async def parties(self, organisation_id: str, refs: Sequence[PartyRef]) -> Sequence[Party]:
         named = [await self._party(organisation_id, ref) for ref in dict.fromkeys(refs)]
@@ -323,3 +340,8 @@ class MemoryTransactions:
             draft = State(**{name: copy.copy(value) for name, value in vars(self.state).items()})
             yield MemoryRecords(draft)
             self.state = draft
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[MemoryDirectory]:
+        async with self() as records:
+            yield records.directory

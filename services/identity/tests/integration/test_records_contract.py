@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from giaoban_identity.domain import (
+    Account,
     Guesses,
     Locale,
     Organisation,
@@ -117,6 +118,14 @@ class TestDirectory:
             assert await find("0%") == ["b"]
             assert await find("_") == await find("\\") == []
 
+    async def test_reading_sees_what_was_committed(self, begin: Transactions) -> None:
+        """Questions need no transaction, and see what an ended one left."""
+        async with begin() as records:
+            await records.directory.put_organisation(ORG)
+        async with begin.reading() as directory:
+            assert await directory.organisation(ORG.id) == ORG
+            assert await directory.organisation(OTHER.id) is None
+
     async def test_pages_below_a_unit(self, begin: Transactions) -> None:
         """Entries come by sort key then id, after the mark, from the unit and those below it."""
         root = unit("root")
@@ -160,6 +169,15 @@ class TestDirectory:
             ]
             held = await records.directory.roles_of(ORG.id, boss.id)
             assert [(one.unit_path, one.role) for one in held] == [(root.path, Role.CONVENER)]
+            assert await records.directory.account(ORG.id, boss.id) == Account(ORG, boss, tuple(held))
+            assert await records.directory.account(ORG.id, clerk.id) == Account(
+                ORG, clerk, tuple(await records.directory.roles_of(ORG.id, clerk.id))
+            )
+            assert await records.directory.account(OTHER.id, boss.id) is None
+            reached = records.directory.units_under_roles
+            assert set(await reached(ORG.id, boss.id, [Role.CONVENER])) == {root.id, inner.id}
+            assert set(await reached(ORG.id, boss.id, [Role.OPERATOR])) == set()
+            assert set(await reached(OTHER.id, boss.id, list(Role))) == set()
             assert list(await records.directory.holders(ORG.id, [inner.id], list(Role))) == [clerk]
             assert set(await records.directory.units_of_sites(ORG.id, [place.id])) == {inner.id}
             assert await records.directory.user_by_username("tphcm", "boss") == boss

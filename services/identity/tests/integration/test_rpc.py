@@ -402,6 +402,47 @@ class TestDirectory:
         assert convene == {"ubnd": False, "binhtan": True, "anlac": True, "cuchi": False}
         assert not await allowed("binhtan", nouns.PERMISSION_ADMINISTER)
 
+    async def test_permitted_units_are_those_that_the_permissions_reach(self, served: Served) -> None:
+        """One question instead of one for each unit: the own unit, and all where one of the permissions holds."""
+        gateway, scheduling = await served.calling(), await served.calling("scheduling")
+        ids = served.city.unit_ids
+
+        async def reached(who: str, *permissions: nouns.Permission.ValueType) -> tuple[str, set[str]]:
+            me = bearer((await served.sign_in(who)).access_token)
+            request = calls.ListPermittedUnitsRequest(permissions=permissions)
+            found = await scheduling.ListPermittedUnits(request, metadata=me)
+            for code, unit_id in ids.items():
+                asked = [
+                    calls.CheckPermissionRequest(unit_id=unit_id, permission=each) for each in permissions
+                ]
+                holds = [(await gateway.CheckPermission(each, metadata=me)).allowed for each in asked]
+                assert any(holds) is (unit_id in found.unit_ids), code
+            return found.own_unit_id, set(found.unit_ids)
+
+        own, units = await reached("binh", nouns.PERMISSION_CONVENE, nouns.PERMISSION_OVERSEE)
+        assert (own, units) == (ids["binhtan"], {ids["binhtan"], ids["anlac"]})
+        assert (await reached("binh", nouns.PERMISSION_ADMINISTER))[1] == set()
+        assert (await reached("binh"))[1] == set()
+
+    async def test_permitted_units_are_for_known_permissions_and_users(self, served: Served) -> None:
+        """What is asked must be known and little; a terminal holds nothing and is no user."""
+        scheduling = await served.calling("scheduling")
+        me = bearer((await served.sign_in("binh")).access_token)
+        for wrong in ([99], [nouns.PERMISSION_CONVENE] * 11):
+            with pytest.raises(Invalid):
+                await scheduling.ListPermittedUnits(
+                    calls.ListPermittedUnitsRequest(permissions=wrong), metadata=me
+                )
+        request = calls.SignInTerminalRequest(
+            site_id=served.city.site_ids["dc-binhtan"], device_key=DEVICE_KEY, client_address="192.0.2.1"
+        )
+        tokens = (await (await served.calling()).SignInTerminal(request)).tokens
+        with pytest.raises(NotFound) as caught:
+            await scheduling.ListPermittedUnits(
+                calls.ListPermittedUnitsRequest(), metadata=bearer(tokens.access_token)
+            )
+        assert caught.value.reason == "USER_NOT_FOUND"
+
     async def test_recipients_behind_units_and_sites(self, served: Served) -> None:
         """A unit stands for its conveners and operators, a site for operators and members; each once."""
         refs = [

@@ -2,7 +2,7 @@
 """Identity's migrations."""
 
 from giaoban_identity import store_secrets
-from giaoban_identity.store import metadata
+from giaoban_identity.store_tables import metadata
 from giaoban_kit.config import ServiceConfig
 from giaoban_kit.db import database, migrate_database, schema_drift
 

@@ -600,6 +600,51 @@ class CheckPermissionResponse(_message.Message):
 Global___CheckPermissionResponse: _TypeAlias = CheckPermissionResponse  # noqa: Y015
 
 @_typing.final
+class ListPermittedUnitsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PERMISSIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def permissions(self) -> _containers.RepeatedScalarFieldContainer[_identity_pb2.Permission.ValueType]:
+        """At most 10."""
+
+    def __init__(
+        self,
+        *,
+        permissions: _abc.Iterable[_identity_pb2.Permission.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["permissions", b"permissions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPermittedUnitsRequest: _TypeAlias = ListPermittedUnitsRequest  # noqa: Y015
+
+@_typing.final
+class ListPermittedUnitsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWN_UNIT_ID_FIELD_NUMBER: _builtins.int
+    UNIT_IDS_FIELD_NUMBER: _builtins.int
+    own_unit_id: _builtins.str
+    @_builtins.property
+    def unit_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        own_unit_id: _builtins.str = ...,
+        unit_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["own_unit_id", b"own_unit_id", "unit_ids", b"unit_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPermittedUnitsResponse: _TypeAlias = ListPermittedUnitsResponse  # noqa: Y015
+
+@_typing.final
 class ResolveRecipientsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

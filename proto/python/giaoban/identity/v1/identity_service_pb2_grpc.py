@@ -100,6 +100,11 @@ class IdentityServiceStub:
                 request_serializer=giaoban_dot_identity_dot_v1_dot_identity__service__pb2.CheckPermissionRequest.SerializeToString,
                 response_deserializer=giaoban_dot_identity_dot_v1_dot_identity__service__pb2.CheckPermissionResponse.FromString,
                 _registered_method=True)
+        self.ListPermittedUnits = channel.unary_unary(
+                '/giaoban.identity.v1.IdentityService/ListPermittedUnits',
+                request_serializer=giaoban_dot_identity_dot_v1_dot_identity__service__pb2.ListPermittedUnitsRequest.SerializeToString,
+                response_deserializer=giaoban_dot_identity_dot_v1_dot_identity__service__pb2.ListPermittedUnitsResponse.FromString,
+                _registered_method=True)
         self.ResolveRecipients = channel.unary_unary(
                 '/giaoban.identity.v1.IdentityService/ResolveRecipients',
                 request_serializer=giaoban_dot_identity_dot_v1_dot_identity__service__pb2.ResolveRecipientsRequest.SerializeToString,
@@ -212,6 +217,14 @@ class IdentityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPermittedUnits(self, request, context):
+        """The caller's own unit, and every unit in which it holds one of the permissions, inherited ones too: what a
+        list must know, in one question. Users only. Idempotent. Errors: USER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ResolveRecipients(self, request, context):
         """The people behind invited parties, each once. Services only. Idempotent.
         """
@@ -295,6 +308,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.CheckPermission,
                     request_deserializer=giaoban_dot_identity_dot_v1_dot_identity__service__pb2.CheckPermissionRequest.FromString,
                     response_serializer=giaoban_dot_identity_dot_v1_dot_identity__service__pb2.CheckPermissionResponse.SerializeToString,
+            ),
+            'ListPermittedUnits': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPermittedUnits,
+                    request_deserializer=giaoban_dot_identity_dot_v1_dot_identity__service__pb2.ListPermittedUnitsRequest.FromString,
+                    response_serializer=giaoban_dot_identity_dot_v1_dot_identity__service__pb2.ListPermittedUnitsResponse.SerializeToString,
             ),
             'ResolveRecipients': grpc.unary_unary_rpc_method_handler(
                     servicer.ResolveRecipients,
@@ -659,6 +677,33 @@ class IdentityService:
             '/giaoban.identity.v1.IdentityService/CheckPermission',
             giaoban_dot_identity_dot_v1_dot_identity__service__pb2.CheckPermissionRequest.SerializeToString,
             giaoban_dot_identity_dot_v1_dot_identity__service__pb2.CheckPermissionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPermittedUnits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/giaoban.identity.v1.IdentityService/ListPermittedUnits',
+            giaoban_dot_identity_dot_v1_dot_identity__service__pb2.ListPermittedUnitsRequest.SerializeToString,
+            giaoban_dot_identity_dot_v1_dot_identity__service__pb2.ListPermittedUnitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

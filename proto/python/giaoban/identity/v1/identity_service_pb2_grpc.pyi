@@ -51,6 +51,10 @@ class IdentityServiceStub:
     """
     CheckPermission: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.CheckPermissionRequest, _identity_service_pb2.CheckPermissionResponse]
     """Whether the caller holds a permission in a unit. Errors: UNIT_NOT_FOUND. Idempotent."""
+    ListPermittedUnits: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListPermittedUnitsRequest, _identity_service_pb2.ListPermittedUnitsResponse]
+    """The caller's own unit, and every unit in which it holds one of the permissions, inherited ones too: what a
+    list must know, in one question. Users only. Idempotent. Errors: USER_NOT_FOUND.
+    """
     ResolveRecipients: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ResolveRecipientsRequest, _identity_service_pb2.ResolveRecipientsResponse]
     """The people behind invited parties, each once. Services only. Idempotent."""
     ImportDirectory: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ImportDirectoryRequest, _identity_service_pb2.ImportDirectoryResponse]
@@ -174,6 +178,16 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_identity_service_pb2.CheckPermissionRequest, _abc.Awaitable[_identity_service_pb2.CheckPermissionResponse]],
     ) -> _abc.Awaitable[_identity_service_pb2.CheckPermissionResponse]:
         """Whether the caller holds a permission in a unit. Errors: UNIT_NOT_FOUND. Idempotent."""
+
+    @_abc_1.abstractmethod
+    def ListPermittedUnits(
+        self,
+        request: _identity_service_pb2.ListPermittedUnitsRequest,
+        context: _aio.ServicerContext[_identity_service_pb2.ListPermittedUnitsRequest, _abc.Awaitable[_identity_service_pb2.ListPermittedUnitsResponse]],
+    ) -> _abc.Awaitable[_identity_service_pb2.ListPermittedUnitsResponse]:
+        """The caller's own unit, and every unit in which it holds one of the permissions, inherited ones too: what a
+        list must know, in one question. Users only. Idempotent. Errors: USER_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def ResolveRecipients(
