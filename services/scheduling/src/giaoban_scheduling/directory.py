@@ -14,7 +14,7 @@ from giaoban_scheduling.domain import Party, PartyRef
 from giaoban_scheduling.errors import UnitNotFound
 
 BATCH = 500  # identity's limit
-_WATCHING = {nouns.PERMISSION_CONVENE, nouns.PERMISSION_OVERSEE}
+_WATCHING = (nouns.PERMISSION_CONVENE, nouns.PERMISSION_OVERSEE)
 
 
 class IdentityDirectory:
@@ -42,15 +42,12 @@ class IdentityDirectory:
         """Whether the caller may see the unit's meetings. Raises: UnitNotFound."""
         return await self._may(unit_id, nouns.PERMISSION_OVERSEE)
 
-    async def watched_units(self) -> frozenset[str]:
-        """Every unit whose meetings the caller convenes or oversees; permissions hold for all units below."""
-        me = await self._identity.GetMe(calls.GetMeRequest())
-        watched = {held.unit_id for held in me.permissions if _WATCHING & set(held.permissions)}
-        if watched:
-            for unit in (await self._identity.ListUnits(calls.ListUnitsRequest())).units:
-                if unit.parent_id in watched:  # parents come first
-                    watched.add(unit.id)
-        return frozenset(watched)
+    async def own_and_watched_units(self) -> tuple[str, frozenset[str]]:
+        """The caller's own unit, and every unit whose meetings it convenes or oversees. Raises: NotFound."""
+        found = await self._identity.ListPermittedUnits(
+            calls.ListPermittedUnitsRequest(permissions=_WATCHING)
+        )
+        return found.own_unit_id, frozenset(found.unit_ids)
 
     async def _may(self, unit_id: str, permission: nouns.Permission.ValueType) -> bool:
         try:

@@ -246,8 +246,11 @@ class Directory(Protocol):
         """Whether the caller may see the unit's meetings. Raises: UnitNotFound."""
         ...
 
-    async def watched_units(self) -> frozenset[str]:
-        """Every unit whose meetings the caller convenes or oversees."""
+    async def own_and_watched_units(self) -> tuple[str, frozenset[str]]:
+        """The caller's own unit, and every unit whose meetings it convenes or oversees. For users only.
+
+        Raises: NotFound if the caller is no active user any more.
+        """
         ...
 
 

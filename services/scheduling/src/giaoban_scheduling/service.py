@@ -126,8 +126,7 @@ class Scheduling:
     ) -> tuple[Sequence[tuple[Meeting, Role | None]], PageMark | None]:
         """A page of meetings that overlap [since, until), and where the next page starts, if there is one."""
         is_user = caller.ref.kind is PartyKind.USER
-        unit_id = await self._access.unit_of(caller) if is_user else None
-        watched = await self._directory.watched_units() if is_user else frozenset()
+        unit_id, watched = await self._directory.own_and_watched_units() if is_user else (None, frozenset())
         query = MeetingQuery(
             organisation_id=caller.organisation_id,
             party=caller.ref,

@@ -266,6 +266,7 @@ class MemoryDirectory:
         self.parents: dict[str, str | None] = {}
         self.convenes: set[str] = set()  # units where the caller was given the right
         self.oversees: set[str] = set()
+        self.own_unit_id = ""  # the caller's
 
     def add(self, party: Party, parent: str | None = None) -> Party:
         """Adds a party; a unit below its parent."""
@@ -283,8 +284,9 @@ class MemoryDirectory:
     async def may_oversee(self, unit_id: str) -> bool:
         return self._held(unit_id, self.oversees)
 
-    async def watched_units(self) -> frozenset[str]:
-        return frozenset(unit for unit in self.parents if self._held(unit, self.convenes | self.oversees))
+    async def own_and_watched_units(self) -> tuple[str, frozenset[str]]:
+        watched = (unit for unit in self.parents if self._held(unit, self.convenes | self.oversees))
+        return self.own_unit_id, frozenset(watched)
 
     def _held(self, unit_id: str, given: set[str]) -> bool:
         if unit_id not in self.parents:

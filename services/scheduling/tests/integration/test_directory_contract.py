@@ -19,6 +19,7 @@ UNITS = (
     ("binhtan", "ubnd", "Quận Bình Tân"),
     ("cuchi", "ubnd", "Huyện Củ Chi"),
 )
+OWN_UNIT = {"an": "ubnd", "binh": "binhtan", "chi": "cuchi", "kythuat": "ubnd"}
 
 
 def _double(ids: dict[str, str], who: str) -> MemoryDirectory:
@@ -31,6 +32,7 @@ def _double(ids: dict[str, str], who: str) -> MemoryDirectory:
     directory.add(Party(PartyRef(PartyKind.SITE, ids["dc-binhtan"]), "Điểm cầu binhtan", "", *unit))
     directory.convenes = {"binh": {ids["binhtan"]}, "an": {ids["ubnd"]}}.get(who, set())
     directory.oversees = {ids["ubnd"]} if who == "kythuat" else set()
+    directory.own_unit_id = ids[OWN_UNIT[who]]
     return directory
 
 
@@ -99,7 +101,9 @@ async def test_permissions(ask: Ask, house: Any, who: str, convenes: set[str], o
     for code, _, _ in UNITS:
         assert await directory.may_convene(ids[code]) is (code in convenes)
         assert await directory.may_oversee(ids[code]) is (code in oversees)
-    assert await directory.watched_units() == {ids[code] for code in convenes | oversees}
+    own, watched = await directory.own_and_watched_units()
+    assert watched == {ids[code] for code in convenes | oversees}
+    assert own == ids[OWN_UNIT[who]]
 
 
 async def test_an_unknown_unit(ask: Ask) -> None:
