@@ -47,6 +47,31 @@ def usage(pid: int) -> Usage | None:
     return Usage((int(fields[11]) + int(fields[12])) / TICKS, resident * PAGE_BYTES)
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """What a process and all below it hold: bytes (shared ones divided among those who share them), files, threads."""
+
+    memory_bytes: int
+    files: int
+    threads: int
+
+
+def footprint(pid: int) -> Footprint:
+    """Return what a process tree holds now; nothing of what is gone (proc(5), smaps_rollup, fd, task)."""
+    folder = Path(f"/proc/{pid}")
+    try:
+        shares = [line.split()[1] for line in _lines(str(folder / "smaps_rollup")) if line.startswith("Pss:")]
+        files, tasks = len(list((folder / "fd").iterdir())), list((folder / "task").iterdir())
+    except OSError:
+        return Footprint(0, 0, 0)
+    below = [footprint(int(child)) for task in tasks for child in _words(task / "children")]
+    return Footprint(
+        sum(map(int, shares)) * 1024 + sum(each.memory_bytes for each in below),
+        files + sum(each.files for each in below),
+        len(tasks) + sum(each.threads for each in below),
+    )
+
+
 def tree_cpu_seconds(pid: int) -> float:
     """Return the CPU seconds of a process and all below it, those included that have ended and were waited for."""
     try:

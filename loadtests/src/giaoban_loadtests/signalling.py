@@ -158,6 +158,7 @@ class Participant:
     async def run(self) -> str:
         """Stay in the meeting; return the code or reason that ended it for good. Cancelling it leaves the meeting."""
         loop, backoff = asyncio.get_running_loop(), FIRST_BACKOFF
+        self._leaving = False  # whoever left may come again
         try:
             while True:
                 began, ended = loop.time(), None

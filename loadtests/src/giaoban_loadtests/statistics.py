@@ -42,6 +42,17 @@ def summary(values: Sequence[float]) -> dict[str, float]:
     return {"count": len(values), **{name: percentile(values, share) for name, share in shares.items()}}
 
 
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """Return the least-squares slope of (x, y) points; raises ValueError unless there are two different x."""
+    count = len(points)
+    middle_x = sum(x for x, _ in points) / max(1, count)
+    middle_y = sum(y for _, y in points) / max(1, count)
+    spread = sum((x - middle_x) ** 2 for x, _ in points)
+    if not spread:
+        raise ValueError("a slope needs points at two different places")
+    return sum((x - middle_x) * (y - middle_y) for x, y in points) / spread
+
+
 def block_order(blocks: int) -> list[str]:
     """Return the order of `blocks` blocks: A B B A, again and again, so that a slow drift hits both sides alike."""
     if blocks < 2 or blocks % 2:

@@ -4,6 +4,7 @@
 import dataclasses
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,18 @@ def test_a_watch_sees_work() -> None:
     assert seen["generator_cpu"] > 0.1  # type: ignore[operator]
     assert set(seen["system_bytes"]) == {"self"}  # type: ignore[call-overload]
     assert all(count >= 0 for count in seen["udp_errors"].values())  # type: ignore[attr-defined]
+
+
+def test_a_footprint_counts_the_processes_below() -> None:
+    """Memory, files and threads of a child are its parent's too; what is gone holds nothing."""
+    before = machine.footprint(os.getpid())
+    with subprocess.Popen(["sleep", "30"]) as child:
+        try:
+            assert machine.footprint(child.pid).threads == 1
+            after = machine.footprint(os.getpid())
+        finally:
+            child.kill()
+    assert after.threads > before.threads
+    assert after.files > before.files
+    assert before.memory_bytes > 1_000_000
+    assert machine.footprint(2**22 + 1) == machine.Footprint(0, 0, 0)

@@ -4,7 +4,7 @@
 import random
 
 import pytest
-from giaoban_loadtests.statistics import block_order, block_ratios, bootstrap, percentile, summary
+from giaoban_loadtests.statistics import block_order, block_ratios, bootstrap, percentile, slope, summary
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -74,3 +74,12 @@ def test_the_interval_is_the_same_for_the_same_data() -> None:
     assert bootstrap([4.0]) == type(bootstrap([4.0]))(4.0, 4.0, 4.0, 1)
     with pytest.raises(ValueError, match="nothing"):
         bootstrap([])
+
+
+def test_the_slope_is_that_of_the_line_through_the_points() -> None:
+    """Noise around a line evens out; points at one place have none."""
+    assert slope([(0, 1), (1, 3), (2, 5)]) == pytest.approx(2)
+    assert slope([(0, 1), (1, -1), (2, 1), (3, -1), (4, 1)]) == pytest.approx(0)
+    for points in ([], [(1.0, 2.0)], [(1.0, 2.0), (1.0, 3.0)]):
+        with pytest.raises(ValueError, match="two different places"):
+            slope(points)

@@ -124,6 +124,12 @@ class GiaobanAttendee:
                 f"{self.name} is not in the meeting after {ENTER_SECONDS:g} s at most: {self.problem}"
             )
 
+    async def vanish(self) -> None:
+        """Be gone without a word, as when a terminal is switched off; `enter` comes again."""
+        if self._staying is not None:
+            self._staying.cancel()
+            await asyncio.gather(self._staying, return_exceptions=True)
+
     async def leave(self) -> None:
         if self._staying is None:
             return
