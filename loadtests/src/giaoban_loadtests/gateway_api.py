@@ -50,11 +50,13 @@ Identity = SiteIdentity | UserIdentity
 class GatewayApi:
     """The REST side of one gateway at `base_url` (http or https, no path); an asynchronous context manager.
 
-    Every call raises ApiError, or httpx.HTTPError when there was no answer.
+    `origin` is that of the page (RFC 6454), when it comes from elsewhere. Every call raises ApiError, or
+    httpx.HTTPError when there was no answer.
     """
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, origin: str = "") -> None:
         self.base_url = base_url.rstrip("/")
+        self.origin = origin or self.base_url
         self._client = httpx.AsyncClient(base_url=self.base_url, timeout=TIMEOUT, trust_env=False)
 
     async def __aenter__(self) -> Self:

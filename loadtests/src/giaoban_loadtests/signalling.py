@@ -228,7 +228,7 @@ class Participant:
         url = self._api.base_url.replace("http", "ws", 1) + f"/v1/meetings/{self._meeting_id}/connect"
         async with websockets.connect(
             url,
-            origin=websockets.Origin(self._api.base_url),
+            origin=websockets.Origin(self._api.origin),
             open_timeout=OPEN_TIMEOUT,
             max_size=MAX_MESSAGE_BYTES,
             proxy=None,

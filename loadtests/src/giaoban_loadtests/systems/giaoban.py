@@ -181,6 +181,10 @@ class GiaobanMeeting:
         self.attendees.append(made)
         return made
 
+    def attendee_over(self, api: GatewayApi, media: Media) -> GiaobanAttendee:
+        """Return somebody who watches and listens over another way in; its user lets it leave."""
+        return _attendee(api, self.id, self.spare_site(), media, None, View(list(self._tiles)))
+
     def receive_with(self, media: Media) -> None:
         """Let those who come from now on report to another crowd."""
         self._media = media
