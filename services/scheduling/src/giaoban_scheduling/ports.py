@@ -230,6 +230,10 @@ class Transactions(Protocol):
 
     def __call__(self) -> AbstractAsyncContextManager[Records]: ...
 
+    def reading(self) -> AbstractAsyncContextManager[Meetings]:
+        """The meetings for questions alone, without a transaction: each sees what is committed when it is asked."""
+        ...
+
 
 class Directory(Protocol):
     """Who is who, asked with the caller's own token; never inside a transaction."""

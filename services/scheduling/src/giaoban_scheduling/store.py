@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from giaoban_kit import outbox
 from giaoban_kit.db import constraints, new_metadata
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel, col, select
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel import Field, SQLModel, col
 
 from giaoban_scheduling.domain import (
     Appointment,
@@ -202,6 +202,14 @@ def _appointment(row: Any) -> Appointment:
     return Appointment(row.id, to_party(row), Role(row.role))
 
 
+def _appointment_beside(row: Any) -> Appointment:
+    """The appointment in a row that is of its meeting."""
+    ref = PartyRef(PartyKind(row.appointment_party_kind), row.appointment_party_id)
+    unit = (row.appointment_unit_id, row.appointment_unit_name)
+    party = Party(ref, row.appointment_name, row.appointment_office, *unit)
+    return Appointment(row.appointment_id, party, Role(row.appointment_role))
+
+
 def _meeting(row: Any, appointments: Sequence[Appointment]) -> Meeting:
     return Meeting(
         id=row.id,
@@ -243,11 +251,63 @@ _APPOINTMENTS_OF = (
 )
 
 
+_APPOINTMENTS = (
+    sa.select(_APPOINTMENT)
+    .where(_APPOINTMENT.c.meeting_id == sa.any_(sa.bindparam("meeting_ids", type_=postgresql.ARRAY(sa.Text))))
+    .order_by(_APPOINTMENT.c.position)
+)
+_OF_PARTY = sa.or_(  # appointments of the asking party and of its unit, which may be none
+    sa.and_(
+        _APPOINTMENT.c.party_kind == sa.bindparam("party_kind"),
+        _APPOINTMENT.c.party_id == sa.bindparam("party_id"),
+    ),
+    sa.and_(
+        _APPOINTMENT.c.party_kind == PartyKind.UNIT.value,
+        _APPOINTMENT.c.party_id == sa.bindparam("unit_id", type_=sa.Text),
+    ),
+)
+_VISIBLE = sa.select(_MEETING).where(
+    _MEETING.c.organisation_id == sa.bindparam("organisation_id"),
+    _MEETING.c.start_time < sa.bindparam("until"),
+    sa.or_(
+        _MEETING.c.end_time > sa.bindparam("since"),
+        sa.and_(
+            _MEETING.c.status == Status.RUNNING.value,
+            sa.bindparam("now", type_=sa.DateTime(timezone=True))
+            >= sa.bindparam("since", type_=sa.DateTime(timezone=True)),
+        ),
+    ),
+    sa.or_(
+        sa.exists().where(_APPOINTMENT.c.meeting_id == _MEETING.c.id, _OF_PARTY),
+        _MEETING.c.unit_id == sa.any_(sa.bindparam("overseen", type_=postgresql.ARRAY(sa.Text))),
+    ),
+)
+_MARK = sa.tuple_(
+    sa.bindparam("after_start", type_=sa.DateTime(timezone=True)), sa.bindparam("after_id", type_=sa.Text)
+)
+
+
+def _page(visible: sa.Select[Any]) -> Any:
+    """A page of meetings, each with the appointments of the asking party; a row for each of those, or one."""
+    page = visible.order_by(_MEETING.c.start_time, _MEETING.c.id).limit(sa.bindparam("most")).subquery("page")
+    theirs = [
+        _APPOINTMENT.c[name].label(f"appointment_{name}")
+        for name in ("id", "party_kind", "party_id", "name", "office", "unit_id", "unit_name", "role")
+    ]
+    both = page.outerjoin(_APPOINTMENT, sa.and_(_APPOINTMENT.c.meeting_id == page.c.id, _OF_PARTY))
+    ordered = (page.c.start_time, page.c.id, _APPOINTMENT.c.position)
+    return sa.select(page, *theirs).select_from(both).order_by(*ordered)
+
+
+_FIRST_PAGE = _page(_VISIBLE)
+_NEXT_PAGE = _page(_VISIBLE.where(sa.tuple_(_MEETING.c.start_time, _MEETING.c.id) > _MARK))
+
+
 class SqlMeetings:
     """The `Meetings` port in PostgreSQL."""
 
-    def __init__(self, session: AsyncSession) -> None:
-        self._session = session
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
 
     async def get(
         self,
@@ -266,8 +326,7 @@ class SqlMeetings:
         return _meeting(row, await self._appointments_of(row.id, appointed) if appointed else ())
 
     async def add(self, meeting: Meeting) -> None:
-        self._session.add(MeetingRow(**_meeting_values(meeting)))
-        await self._session.flush()
+        await self._execute(sa.insert(MeetingRow), _meeting_values(meeting))
         await self.appoint(meeting)
         await self.book(meeting)
 
@@ -311,68 +370,59 @@ class SqlMeetings:
 
     async def clash(self, meeting: Meeting) -> Clash | None:
         query = (
-            select(BookingRow.site_id, MeetingRow)
-            .join(MeetingRow, col(MeetingRow.id) == col(BookingRow.meeting_id))
+            sa.select(col(BookingRow.site_id), _MEETING)
+            .join(_MEETING, _MEETING.c.id == col(BookingRow.meeting_id))
             .where(
                 col(BookingRow.site_id).in_(meeting.site_ids()),
                 col(BookingRow.meeting_id) != meeting.id,
                 col(BookingRow.during).op("&&")(postgresql.Range(meeting.start, meeting.end)),
             )
-            .order_by(col(MeetingRow.start_time), col(MeetingRow.id), col(BookingRow.site_id))
+            .order_by(_MEETING.c.start_time, _MEETING.c.id, col(BookingRow.site_id))
             .limit(1)
         )
-        found = (await self._session.exec(query)).one_or_none()
+        found = (await self._execute(query)).one_or_none()
         if found is None:
             return None
-        site_id, row = found
-        return Clash(site_id, _meeting(row, (await self._appointments([row.id])).get(row.id, [])))
+        return Clash(found.site_id, _meeting(found, (await self._appointments([found.id])).get(found.id, [])))
 
     async def page(self, query: MeetingQuery) -> Sequence[Meeting]:
-        mine = _of_party(query)
-        appointed = sa.exists().where(col(AppointmentRow.meeting_id) == col(MeetingRow.id), mine)
-        overseen = sa.cast(sorted(query.overseen), postgresql.ARRAY(sa.Text))  # one value, however many units
-        still_on = sa.and_(
-            col(MeetingRow.status) == Status.RUNNING.value, sa.literal(query.now) >= query.since
-        )
-        statement = (
-            select(MeetingRow)
-            .where(
-                col(MeetingRow.organisation_id) == query.organisation_id,
-                col(MeetingRow.start_time) < query.until,
-                sa.or_(col(MeetingRow.end_time) > query.since, still_on),
-                sa.or_(appointed, col(MeetingRow.unit_id) == sa.any_(overseen)),
-            )
-            .order_by(col(MeetingRow.start_time), col(MeetingRow.id))
-            .limit(query.limit)
-        )
+        values: dict[str, Any] = {
+            "organisation_id": query.organisation_id,
+            "party_kind": query.party.kind.value,
+            "party_id": query.party.id,
+            "unit_id": query.unit_id,
+            "overseen": sorted(query.overseen),  # one value, however many units
+            "since": query.since,
+            "until": query.until,
+            "now": query.now,
+            "most": query.limit,
+        }
         if query.after is not None:
-            mark = sa.tuple_(sa.literal(query.after.start), sa.literal(query.after.id))
-            statement = statement.where(sa.tuple_(col(MeetingRow.start_time), col(MeetingRow.id)) > mark)
-        rows = (await self._session.exec(statement)).all()
-        appointments = await self._appointments([row.id for row in rows], mine)
-        return [_meeting(row, appointments.get(row.id, [])) for row in rows]
+            values |= {"after_start": query.after.start, "after_id": query.after.id}
+        meetings: dict[str, Any] = {}
+        appointments: dict[str, list[Appointment]] = {}
+        for row in await self._execute(_FIRST_PAGE if query.after is None else _NEXT_PAGE, values):
+            meetings.setdefault(row.id, row)
+            theirs = appointments.setdefault(row.id, [])
+            if row.appointment_id is not None:
+                theirs.append(_appointment_beside(row))
+        return [_meeting(row, appointments[meeting_id]) for meeting_id, row in meetings.items()]
 
     async def lock_overdue(self, ended_before: datetime, limit: int) -> Sequence[Meeting]:
-        running = col(MeetingRow.status) == Status.RUNNING.value
         statement = (
-            select(MeetingRow)
-            .where(running, col(MeetingRow.end_time) <= ended_before)
-            .order_by(col(MeetingRow.end_time))
+            sa.select(_MEETING)
+            .where(_MEETING.c.status == Status.RUNNING.value, _MEETING.c.end_time <= ended_before)
+            .order_by(_MEETING.c.end_time)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        rows = (await self._session.exec(statement)).all()
+        rows = (await self._execute(statement)).all()
         appointments = await self._appointments([row.id for row in rows])
         return [_meeting(row, appointments.get(row.id, [])) for row in rows]
 
-    async def _appointments(
-        self, meeting_ids: Sequence[str], only: sa.ColumnElement[bool] | None = None
-    ) -> Mapping[str, list[Appointment]]:
-        """Read as plain columns: a large meeting has hundreds, and each of its people asks."""
-        table = metadata.tables["appointment"]
-        query = sa.select(table).where(table.c.meeting_id.in_(meeting_ids)).order_by(table.c.position)
+    async def _appointments(self, meeting_ids: Sequence[str]) -> Mapping[str, list[Appointment]]:
         found: dict[str, list[Appointment]] = {}
-        for row in await self._execute(query if only is None else query.where(only)):
+        for row in await self._execute(_APPOINTMENTS, {"meeting_ids": meeting_ids}):
             found.setdefault(row.meeting_id, []).append(_appointment(row))
         return found
 
@@ -382,14 +432,4 @@ class SqlMeetings:
         return [each for each in found if each.party.ref in refs]
 
     async def _execute(self, statement: Any, values: Any = None) -> Any:
-        return await (await self._session.connection()).execute(statement, values)
-
-
-def _of_party(query: MeetingQuery) -> sa.ColumnElement[bool]:
-    """Appointments of the asking party and of its unit."""
-    row = AppointmentRow
-    own = sa.and_(col(row.party_kind) == query.party.kind.value, col(row.party_id) == query.party.id)
-    if query.unit_id is None:
-        return own
-    unit = sa.and_(col(row.party_kind) == PartyKind.UNIT.value, col(row.party_id) == query.unit_id)
-    return sa.or_(own, unit)
+        return await self._connection.execute(statement, values)

@@ -225,10 +225,15 @@ class SqlTransactions:
     async def __call__(self) -> AsyncIterator[SqlRecords]:
         async with self._db.transaction() as session:
             yield SqlRecords(
-                SqlMeetings(session),
+                SqlMeetings(await session.connection()),
                 SqlAdmissions(session),
                 SqlPresences(session),
                 SqlKeys(session),
                 OutboxNews(Outbox(session)),
                 session,
             )
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[SqlMeetings]:
+        async with self._db.reading() as connection:
+            yield SqlMeetings(connection)

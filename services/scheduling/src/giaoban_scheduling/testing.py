@@ -257,6 +257,11 @@ class MemoryTransactions:
             yield MemoryRecords(draft)
             self.state = draft
 
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[MemoryMeetings]:
+        async with self() as records:
+            yield records.meetings
+
 
 class MemoryDirectory:
     """The `Directory` port in memory, as one caller sees it."""

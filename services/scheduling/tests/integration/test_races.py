@@ -63,7 +63,8 @@ class HesitantTransactions(SqlTransactions):
     async def __call__(self) -> AsyncIterator[SqlRecords]:
         async with super().__call__() as records:
             session = records.session
-            yield replace(records, meetings=HesitantMeetings(session), admissions=HesitantAdmissions(session))
+            meetings = HesitantMeetings(await session.connection())
+            yield replace(records, meetings=meetings, admissions=HesitantAdmissions(session))
 
 
 class House:
