@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who is asking: FastAPI dependencies that authenticate, count, and act for the caller."""
+"""Who is asking: FastAPI dependencies that authenticate, count, and act for the caller.
+
+All are coroutines, because FastAPI sends every other function to a thread.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ class Caller:
     token: str
 
 
-def services(request: Request) -> Services:
+async def services(request: Request) -> Services:
     """The services of this application."""
     found: Services = request.app.state.services
     return found
@@ -67,7 +70,7 @@ async def caller(
 IsCaller = Annotated[Caller, Depends(caller)]
 
 
-def guess_limited(request: Request, uses: UsesServices) -> str:
+async def guess_limited(request: Request, uses: UsesServices) -> str:
     """The client's address, counted against guessing."""
     address = client_address(request, uses.config)
     uses.auth_limit.take(address)
@@ -77,12 +80,12 @@ def guess_limited(request: Request, uses: UsesServices) -> str:
 ClientAddress = Annotated[str, Depends(guess_limited)]
 
 
-def refresh_limited(request: Request, uses: UsesServices) -> None:
+async def refresh_limited(request: Request, uses: UsesServices) -> None:
     """Counts a refresh by address: apart from sign-ins, so that neither uses up what the other needs."""
     uses.refresh_address_limit.take(client_address(request, uses.config))
 
 
-def same_origin(request: Request, uses: UsesServices) -> None:
+async def same_origin(request: Request, uses: UsesServices) -> None:
     """Guards what the cookie alone authorises against other sites' pages."""
     origin = request.headers.get("origin")
     if origin not in origins(uses.config) or request.headers.get(CSRF_HEADER) != CSRF_VALUE:

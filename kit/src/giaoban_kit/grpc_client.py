@@ -6,7 +6,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import grpc
 from opentelemetry.trace import SpanKind
@@ -32,10 +32,10 @@ OPTIONS = (
 )
 
 
-def _prepare(details: Any, identity: ServiceIdentity, timeout: float | None) -> Any:
-    """The call's details with our metadata and deadline; what the caller set stays."""
-    metadata = grpc.aio.Metadata(*(details.metadata or ()))
-    package = _method(details).removeprefix("/").split(".")
+def _metadata(method: str, given: Any, identity: ServiceIdentity) -> grpc.aio.Metadata:
+    """What the caller set and ours: who calls, for whom, in which trace."""
+    metadata = grpc.aio.Metadata(*(given or ()))
+    package = method.removeprefix("/").split(".", 2)
     if package[0] == "giaoban":
         metadata.add(service_auth.METADATA_KEY, identity.token_for(package[1]))
         token = tokens.current_token()
@@ -43,8 +43,14 @@ def _prepare(details: Any, identity: ServiceIdentity, timeout: float | None) -> 
             metadata.add("authorization", f"Bearer {token}")
     for key, value in trace_headers().items():
         metadata.add(key, value)
+    return metadata
+
+
+def _prepare(details: Any, identity: ServiceIdentity) -> Any:
+    """The details of a stream with our metadata."""
+    metadata = _metadata(_method(details), details.metadata, identity)
     return grpc.aio.ClientCallDetails(
-        details.method, timeout, metadata, details.credentials, details.wait_for_ready
+        details.method, details.timeout, metadata, details.credentials, details.wait_for_ready
     )
 
 
@@ -61,32 +67,41 @@ async def _responses(call: Any) -> AsyncIterator[Any]:
         raise from_status(error.code(), error.details(), error.trailing_metadata()) from None
 
 
-class _Unary(grpc.aio.UnaryUnaryClientInterceptor):
-    def __init__(self, identity: ServiceIdentity, timeout: timedelta) -> None:
-        self._identity = identity
-        self._timeout = timeout.total_seconds()
+def _unary(call: Any, method: str, identity: ServiceIdentity, most: float) -> Callable[..., Awaitable[Any]]:
+    """A unary call with all of the above. No interceptor: grpc.aio makes a task and two objects more for one."""
+    rule = callers.rules().get(method)
+    repetitions = RETRY_SECONDS if rule is not None and rule.idempotent else ()
 
-    async def intercept_unary_unary(
-        self, continuation: Callable[..., Awaitable[Any]], client_call_details: Any, request: Any
-    ) -> Any:
-        method = _method(client_call_details)
-        rule = callers.rules().get(method)
-        waits = iter(RETRY_SECONDS if rule is not None and rule.idempotent else ())
-        loop = asyncio.get_running_loop()
-        end = loop.time() + (client_call_details.timeout or self._timeout)
+    async def ask(request: Any, *, timeout: float | None = None, metadata: Any = None) -> Any:  # noqa: ASYNC109
+        waits, loop = iter(repetitions), asyncio.get_running_loop()
+        end = loop.time() + (timeout or most)
         with span(method[1:], SpanKind.CLIENT, **{"rpc.method": method[1:]}):
             while True:
-                call = await continuation(
-                    _prepare(client_call_details, self._identity, max(end - loop.time(), 0.0)), request
-                )
                 try:
-                    return await call
+                    sent = _metadata(method, metadata, identity)
+                    return await call(request, timeout=max(end - loop.time(), 0.0), metadata=sent)
                 except grpc.aio.AioRpcError as failed:
                     error = from_status(failed.code(), failed.details(), failed.trailing_metadata())
                 wait = next(waits, None)
                 if not isinstance(error, Unavailable) or wait is None or loop.time() + wait >= end:
                     raise error
                 await asyncio.sleep(wait * random.uniform(0.5, 1.5))  # noqa: S311  (jitter, no secret)
+
+    return ask
+
+
+class _Channel:
+    """What a stub asks of a channel."""
+
+    def __init__(self, opened: grpc.aio.Channel, identity: ServiceIdentity, timeout: timedelta) -> None:
+        self.unary_stream, self.stream_stream = opened.unary_stream, opened.stream_stream
+        self._opened = opened
+        self._identity = identity
+        self._timeout = timeout.total_seconds()
+
+    def unary_unary(self, method: str, *args: Any, **kwargs: Any) -> Callable[..., Awaitable[Any]]:
+        call = self._opened.unary_unary(method, *args, **kwargs)
+        return _unary(call, method, self._identity, self._timeout)
 
 
 class _UnaryStream(grpc.aio.UnaryStreamClientInterceptor):
@@ -98,7 +113,7 @@ class _UnaryStream(grpc.aio.UnaryStreamClientInterceptor):
     ) -> Any:
         method = _method(client_call_details)
         with span(method[1:], SpanKind.CLIENT, **{"rpc.method": method[1:]}):
-            details = _prepare(client_call_details, self._identity, client_call_details.timeout)
+            details = _prepare(client_call_details, self._identity)
             return _responses(await continuation(details, request))
 
 
@@ -111,7 +126,7 @@ class _StreamStream(grpc.aio.StreamStreamClientInterceptor):
     ) -> Any:
         method = _method(client_call_details)
         with span(method[1:], SpanKind.CLIENT, **{"rpc.method": method[1:]}):
-            details = _prepare(client_call_details, self._identity, client_call_details.timeout)
+            details = _prepare(client_call_details, self._identity)
             return _responses(await continuation(details, request_iterator))
 
 
@@ -125,6 +140,6 @@ async def channel(
 
     Streams are read with `async for` and written with `call.write` or a request iterator.
     """
-    interceptors = [_Unary(identity, timeout), _UnaryStream(identity), _StreamStream(identity)]
+    interceptors = [_UnaryStream(identity), _StreamStream(identity)]
     async with grpc.aio.insecure_channel(target, options=OPTIONS, interceptors=interceptors) as opened:
-        yield opened
+        yield cast("grpc.aio.Channel", _Channel(opened, identity, timeout))
