@@ -4,13 +4,9 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
-from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
-from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import Span
 
 from giaoban_gateway import problems
 from giaoban_gateway.config import Config
@@ -19,6 +15,7 @@ from giaoban_gateway.routes import auth, directory, meetings, notifications, ope
 from giaoban_gateway.schemas.common import Problem
 from giaoban_gateway.security import Guard
 from giaoban_gateway.static import WebClient
+from giaoban_gateway.tracing import Traced
 
 DESCRIPTION = (
     "The public API of Giaoban. Errors are RFC 9457 problem documents; docs/errors.md lists the reasons."
@@ -51,6 +48,11 @@ def create_app(config: Config) -> FastAPI:
         redirect_slashes=False,
         responses=refused,
         generate_unique_id_function=_operation_id,
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+        },  # `Traced` keeps queries out; this would not
     )
     problems.install(app)
     for each in (auth, directory, meetings, recordings, notifications, operations):
@@ -59,21 +61,8 @@ def create_app(config: Config) -> FastAPI:
     if config.web_directory is not None and config.web_directory.is_dir():
         app.router.default = WebClient(config.web_directory, app.router.default)
     app.add_middleware(Guard, config=config)
-    # No spans for receive and send: a WebSocket would drown the trace.
-    app.add_middleware(
-        OpenTelemetryMiddleware,
-        excluded_urls="healthz,readyz",
-        exclude_spans=["receive", "send"],
-        server_request_hook=_without_query,
-    )
+    app.add_middleware(Traced)
     return app
-
-
-def _without_query(span: Span, scope: dict[str, Any]) -> None:
-    """Keep queries out of spans: they hold content tickets and the names that people search for."""
-    if scope.get("query_string") and isinstance(span, ReadableSpan):
-        url = urlsplit(str((span.attributes or {}).get("http.url", "")))
-        span.set_attribute("http.url", url._replace(query="").geturl())
 
 
 def _operation_id(route: APIRoute) -> str:

@@ -59,6 +59,29 @@ async def test_no_query_reaches_a_span(door: Door, spans: InMemorySpanExporter) 
     assert "s3cr3t" not in "".join(span.to_json() for span in spans.get_finished_spans())
 
 
+async def test_a_request_has_one_span_that_goes_on_with_the_clients_trace(
+    door: Door, spans: InMemorySpanExporter
+) -> None:
+    """Method and path name it, the answer's status is in it, other headers are not; health checks have none."""
+    trace_id = "0af7651916cd43dd8448eb211c80319c"
+    carried = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01", "baggage": "s3cr3t=1"}
+    await door.web.get("/v1/nothing", headers=carried)
+    await door.web.get("/healthz", headers=carried)
+    (span,) = spans.get_finished_spans()
+    assert span.name == "GET /v1/nothing"
+    assert f"{span.context.trace_id:032x}" == trace_id
+    assert dict(span.attributes or {}) == {"url.path": "/v1/nothing", "http.response.status_code": 404}
+    assert span.status.is_unset
+
+
+async def test_a_trace_that_is_not_sampled_has_no_spans(door: Door, spans: InMemorySpanExporter) -> None:
+    """Who began it decided that."""
+    await door.web.get(
+        "/v1/nothing", headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"}
+    )
+    assert not spans.get_finished_spans()
+
+
 async def test_other_origins_are_never_allowed_to_read(door: Door) -> None:
     """There is no CORS: a preflight is answered like any unknown method, without a permission."""
     asking = {"Origin": "https://evil.example", "Access-Control-Request-Method": "PATCH"}

@@ -12,7 +12,7 @@ from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
-from opentelemetry import propagate, trace
+from opentelemetry import context, propagate, trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -52,19 +52,26 @@ def trace_headers() -> dict[str, str]:
     return headers
 
 
+def _unsampled(current: trace.Span) -> bool:
+    """Whether the span belongs to a trace that nobody records; what is below it is not recorded either."""
+    found = current.get_span_context()
+    return found.is_valid and not found.trace_flags.sampled
+
+
 @contextmanager
 def span(
     name: str, kind: SpanKind = SpanKind.INTERNAL, **attributes: str | int | bool
 ) -> Iterator[trace.Span]:
-    """A span around the block; an exception marks it failed with its type only, never its text."""
-    with _tracer.start_as_current_span(
-        name, kind=kind, attributes=attributes, record_exception=False, set_status_on_exception=False
-    ) as current:
-        try:
-            yield current
-        except Exception as error:
-            current.set_status(trace.StatusCode.ERROR, type(error).__name__)
-            raise
+    """A span around the block; an exception marks it failed with its type only, never its text.
+
+    In a trace that is not sampled this is the span there is: another would be made only to be dropped.
+    """
+    outer = trace.get_current_span()
+    if _unsampled(outer):
+        yield outer
+        return
+    with _started(name, None, kind, attributes) as current:
+        yield current
 
 
 @contextmanager
@@ -74,11 +81,27 @@ def span_from_headers(
     kind: SpanKind = SpanKind.CONSUMER,
     **attributes: str | int | bool,
 ) -> Iterator[trace.Span]:
-    """A span that continues the trace of the sender's headers (lower-case keys)."""
-    context = propagate.extract(headers)
+    """A span that continues the trace of the sender's headers (lower-case keys); the sender's if not sampled."""
+    sent = propagate.extract(headers)
+    outer = trace.get_current_span(sent)
+    if not _unsampled(outer):
+        with _started(name, sent, kind, attributes) as current:
+            yield current
+        return
+    token = context.attach(sent)
+    try:
+        yield outer
+    finally:
+        context.detach(token)
+
+
+@contextmanager
+def _started(
+    name: str, within: context.Context | None, kind: SpanKind, attributes: Mapping[str, str | int | bool]
+) -> Iterator[trace.Span]:
     with _tracer.start_as_current_span(
         name,
-        context=context,
+        context=within,
         kind=kind,
         attributes=attributes,
         record_exception=False,

@@ -51,7 +51,7 @@ from giaoban_kit.grpc_client import channel
 from giaoban_kit.grpc_server import grpc_server
 from giaoban_kit.service_auth import current_caller
 from giaoban_kit.status import HIDDEN_DETAIL
-from giaoban_kit.telemetry import Readiness, span
+from giaoban_kit.telemetry import Readiness, span, span_from_headers, trace_headers
 from giaoban_kit.testing.keys import ServiceKeys, UserTokens
 from giaoban_kit.tokens import (
     Principal,
@@ -406,3 +406,16 @@ class TestLife:
         assert client.parent.span_id == click.get_span_context().span_id
         assert server.parent.span_id == client.context.span_id
         assert "eyJ" not in "".join(done.to_json() for done in finished.values())
+
+    async def test_a_trace_that_is_not_sampled_is_passed_on_without_spans(
+        self, identity: House, spans: InMemorySpanExporter
+    ) -> None:
+        """Nobody records it, so nothing is made for it; what is called meanwhile still learns its id."""
+        trace_id = "0af7651916cd43dd8448eb211c80319c"
+        headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-00"}
+        stub = IdentityServiceStub(await identity.dial())
+        with identity.signed_in(), span_from_headers("click", headers):
+            assert trace_id in trace_headers()["traceparent"]
+            await stub.GetMe(GetMeRequest())
+        assert trace_headers() == {}
+        assert not spans.get_finished_spans()

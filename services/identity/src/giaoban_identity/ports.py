@@ -102,10 +102,10 @@ class Directory(Protocol):
         """The roles a user holds."""
         ...
 
-    async def units_under_roles(
+    async def reached_units(
         self, organisation_id: str, user_id: str, roles: Collection[Role]
-    ) -> Collection[str]:
-        """The units in which the user holds one of the roles, and all units below them."""
+    ) -> tuple[str, Collection[str]] | None:
+        """An active user's own unit, and the units in which it holds one of the roles with all below them."""
         ...
 
     async def parties(self, organisation_id: str, refs: Sequence[PartyRef]) -> Sequence[Party]:

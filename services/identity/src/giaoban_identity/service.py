@@ -119,9 +119,10 @@ class Identity:
         Errors: USER_NOT_FOUND.
         """
         async with self._begin.reading() as directory:
-            user = await _active_user(directory, organisation_id, user_id)
-            roles = roles_with(permissions)
-            return user.unit_id, await directory.units_under_roles(organisation_id, user_id, roles)
+            found = await directory.reached_units(organisation_id, user_id, roles_with(permissions))
+        if found is None:
+            raise UserNotFound
+        return found
 
     async def recipients(self, organisation_id: str, refs: Sequence[PartyRef]) -> Sequence[Recipient]:
         """The people behind invited parties, each once, by id.

@@ -139,16 +139,30 @@ _ACCOUNT = (
     .order_by(_UNIT.c.path, _ROLE.c.role)
 )
 _HELD = _UNIT.alias("held")
-_UNITS_UNDER_ROLES = _UNITS.with_only_columns(_UNIT.c.id).where(
-    sa.exists()
-    .where(
-        _ROLE.c.organisation_id == _OF_ORGANISATION,
-        _ROLE.c.user_id == sa.bindparam("user_id"),
-        _ROLE.c.role == sa.any_(sa.bindparam("roles", type_=postgresql.ARRAY(sa.Text))),
-        _HELD.c.id == _ROLE.c.unit_id,
-        sa.func.starts_with(_UNIT.c.path, _HELD.c.path),
+_REACHED = (  # the user's own unit, and in an array those in or below which it holds one of the roles
+    sa.select(
+        _USER.c.unit_id,
+        sa.func.array(
+            sa.select(_UNIT.c.id)
+            .where(
+                _UNIT.c.organisation_id == _USER.c.organisation_id,
+                sa.exists()
+                .where(
+                    _ROLE.c.organisation_id == _USER.c.organisation_id,
+                    _ROLE.c.user_id == _USER.c.id,
+                    _ROLE.c.role == sa.any_(sa.bindparam("roles", type_=postgresql.ARRAY(sa.Text))),
+                    _HELD.c.id == _ROLE.c.unit_id,
+                    sa.func.starts_with(_UNIT.c.path, _HELD.c.path),
+                )
+                .correlate(_UNIT, _USER),
+            )
+            .correlate(_USER)
+            .scalar_subquery(),
+            type_=postgresql.ARRAY(sa.Text),
+        ).label("reached"),
+    ).where(
+        _USER.c.organisation_id == _OF_ORGANISATION, _USER.c.id == sa.bindparam("user_id"), _USER.c.active
     )
-    .correlate(_UNIT)
 )
 _USER_PARTIES = (
     _USERS_BY_ID.add_columns(_UNIT.c.name.label("unit_name"))
@@ -290,14 +304,12 @@ class SqlDirectory:
         rows = await self._all(_ROLES_OF, organisation_id=organisation_id, user_id=user_id)
         return [RoleAssignment(user_id, unit_id, path, Role(role)) for unit_id, path, role in rows]
 
-    async def units_under_roles(
+    async def reached_units(
         self, organisation_id: str, user_id: str, roles: Collection[Role]
-    ) -> Collection[str]:
+    ) -> tuple[str, Collection[str]] | None:
         values = [role.value for role in roles]
-        rows = await self._all(
-            _UNITS_UNDER_ROLES, organisation_id=organisation_id, user_id=user_id, roles=values
-        )
-        return {unit_id for (unit_id,) in rows}
+        row = await self._one(_REACHED, organisation_id=organisation_id, user_id=user_id, roles=values)
+        return (row.unit_id, set(row.reached)) if row else None
 
     async def parties(self, organisation_id: str, refs: Sequence[PartyRef]) -> Sequence[Party]:
         found: dict[PartyRef, Party] = {}

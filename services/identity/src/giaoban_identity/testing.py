@@ -147,14 +147,16 @@ class MemoryDirectory:
         ]
         return sorted(held, key=lambda assignment: (assignment.unit_path, assignment.role.value))
 
-    async def units_under_roles(
+    async def reached_units(
         self, organisation_id: str, user_id: str, roles: Collection[Role]
-    ) -> Collection[str]:
-        paths = [
-            held.unit_path for held in await self.roles_of(organisation_id, user_id) if held.role in roles
-        ]
+    ) -> tuple[str, Collection[str]] | None:
+        user = await self.user(organisation_id, user_id)
+        if user is None or not user.active:
+            return None
+        held = await self.roles_of(organisation_id, user_id)
+        paths = tuple(each.unit_path for each in held if each.role in roles)
         units = await self.units(organisation_id)
-        return {unit.id for unit in units if any(unit.path.startswith(path) for path in paths)}
+        return user.unit_id, {unit.id for unit in units if unit.path.startswith(paths)}
 
     async def parties(self, organisation_id: str, refs: Sequence[PartyRef]) -> Sequence[Party]:
         named = [await self._party(organisation_id, ref) for ref in dict.fromkeys(refs)]

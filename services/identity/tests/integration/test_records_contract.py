@@ -174,10 +174,12 @@ class TestDirectory:
                 ORG, clerk, tuple(await records.directory.roles_of(ORG.id, clerk.id))
             )
             assert await records.directory.account(OTHER.id, boss.id) is None
-            reached = records.directory.units_under_roles
-            assert set(await reached(ORG.id, boss.id, [Role.CONVENER])) == {root.id, inner.id}
-            assert set(await reached(ORG.id, boss.id, [Role.OPERATOR])) == set()
-            assert set(await reached(OTHER.id, boss.id, list(Role))) == set()
+            reached = records.directory.reached_units
+            assert await reached(ORG.id, boss.id, [Role.CONVENER]) == (root.id, {root.id, inner.id})
+            assert await reached(ORG.id, boss.id, [Role.OPERATOR]) == (root.id, set())
+            assert await reached(ORG.id, clerk.id, list(Role)) == (inner.id, {inner.id})
+            for organisation, who in ((ORG, gone), (OTHER, boss)):
+                assert await reached(organisation.id, who.id, list(Role)) is None
             assert list(await records.directory.holders(ORG.id, [inner.id], list(Role))) == [clerk]
             assert set(await records.directory.units_of_sites(ORG.id, [place.id])) == {inner.id}
             assert await records.directory.user_by_username("tphcm", "boss") == boss
