@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from giaoban_kit.logging import get_logger
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -81,7 +81,8 @@ class Guard:
     def __init__(self, app: ASGIApp, config: Config) -> None:
         """Wraps an application."""
         self._app = app
-        self._headers = headers(config)
+        self._of_all = _raw(headers(config))
+        self._of_api = _raw({**headers(config), "Cache-Control": "no-store"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handles one connection."""
@@ -97,11 +98,10 @@ class Guard:
                 started = True
                 seconds = time.monotonic() - came
                 REQUEST_SECONDS.labels(*_kind(scope), message["status"]).observe(seconds)
-                out = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    out.setdefault(name, value)
-                if scope["path"].startswith(("/v1/", "/.well-known/")):
-                    out.setdefault("Cache-Control", "no-store")
+                sent = message.setdefault("headers", [])
+                there = {name for name, _ in sent}
+                ours = self._of_api if scope["path"].startswith(("/v1/", "/.well-known/")) else self._of_all
+                message["headers"] = [*sent, *(each for each in ours if each[0] not in there)]
             await send(message)
 
         try:
@@ -114,6 +114,11 @@ class Guard:
             if started:
                 raise  # too late to say so; the server cuts the connection
             await internal()(scope, receive, guarded)
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Headers as ASGI sends them."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
 
 
 def _kind(scope: Scope) -> tuple[str, str]:

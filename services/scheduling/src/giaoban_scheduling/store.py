@@ -202,12 +202,11 @@ def _appointment(row: Any) -> Appointment:
     return Appointment(row.id, to_party(row), Role(row.role))
 
 
-def _appointment_beside(row: Any) -> Appointment:
-    """The appointment in a row that is of its meeting."""
-    ref = PartyRef(PartyKind(row.appointment_party_kind), row.appointment_party_id)
-    unit = (row.appointment_unit_id, row.appointment_unit_name)
-    party = Party(ref, row.appointment_name, row.appointment_office, *unit)
-    return Appointment(row.appointment_id, party, Role(row.appointment_role))
+def _appointment_told(each: str, kind: str, party: str, name: str, office: str, *rest: str) -> Appointment:
+    """An appointment from the columns `_TOLD`."""
+    unit_id, unit_name, role = rest
+    ref = PartyRef(PartyKind(kind), party)
+    return Appointment(each, Party(ref, name, office, unit_id, unit_name), Role(role))
 
 
 def _meeting(row: Any, appointments: Sequence[Appointment]) -> Meeting:
@@ -241,6 +240,18 @@ _FIND = sa.select(_MEETING).where(
     _MEETING.c.id == sa.bindparam("meeting_id"), _MEETING.c.organisation_id == sa.bindparam("organisation_id")
 )
 _FIND_AND_LOCK = _FIND.with_for_update()
+_TOLD = ("id", "party_kind", "party_id", "name", "office", "unit_id", "unit_name", "role")
+_APPOINTMENT_TOLD = sa.func.json_build_array(*(_APPOINTMENT.c[name] for name in _TOLD))
+_FIND_WHOLE = _FIND.add_columns(  # one answer for the meeting and its hundreds of appointments
+    sa.select(
+        sa.func.json_agg(
+            postgresql.aggregate_order_by(_APPOINTMENT_TOLD, _APPOINTMENT.c.position), type_=sa.JSON
+        )
+    )
+    .where(_APPOINTMENT.c.meeting_id == _MEETING.c.id)
+    .scalar_subquery()
+    .label("appointments")
+)
 _APPOINTMENTS_OF = (
     sa.select(_APPOINTMENT)
     .where(
@@ -290,10 +301,7 @@ _MARK = sa.tuple_(
 def _page(visible: sa.Select[Any]) -> Any:
     """A page of meetings, each with the appointments of the asking party; a row for each of those, or one."""
     page = visible.order_by(_MEETING.c.start_time, _MEETING.c.id).limit(sa.bindparam("most")).subquery("page")
-    theirs = [
-        _APPOINTMENT.c[name].label(f"appointment_{name}")
-        for name in ("id", "party_kind", "party_id", "name", "office", "unit_id", "unit_name", "role")
-    ]
+    theirs = [_APPOINTMENT.c[name].label(f"appointment_{name}") for name in _TOLD]
     both = page.outerjoin(_APPOINTMENT, sa.and_(_APPOINTMENT.c.meeting_id == page.c.id, _OF_PARTY))
     ordered = (page.c.start_time, page.c.id, _APPOINTMENT.c.position)
     return sa.select(page, *theirs).select_from(both).order_by(*ordered)
@@ -318,6 +326,11 @@ class SqlMeetings:
         appointed: Collection[PartyRef] | None = None,
     ) -> Meeting | None:
         key = {"meeting_id": meeting_id, "organisation_id": organisation_id}
+        if appointed is None and not lock:
+            row = (await self._execute(_FIND_WHOLE, key)).one_or_none()
+            return (
+                _meeting(row, [_appointment_told(*each) for each in row.appointments or ()]) if row else None
+            )
         row = (await self._execute(_FIND_AND_LOCK if lock else _FIND, key)).one_or_none()
         if row is None:
             return None
@@ -405,7 +418,7 @@ class SqlMeetings:
             meetings.setdefault(row.id, row)
             theirs = appointments.setdefault(row.id, [])
             if row.appointment_id is not None:
-                theirs.append(_appointment_beside(row))
+                theirs.append(_appointment_told(*row[-len(_TOLD) :]))
         return [_meeting(row, appointments[meeting_id]) for meeting_id, row in meetings.items()]
 
     async def lock_overdue(self, ended_before: datetime, limit: int) -> Sequence[Meeting]:
