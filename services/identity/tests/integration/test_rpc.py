@@ -428,7 +428,8 @@ class TestDirectory:
         """What is asked must be known and little; a terminal holds nothing and is no user."""
         scheduling = await served.calling("scheduling")
         me = bearer((await served.sign_in("binh")).access_token)
-        for wrong in ([99], [nouns.PERMISSION_CONVENE] * 11):
+        unknown = nouns.Permission.ValueType(99)
+        for wrong in ([unknown], [nouns.PERMISSION_CONVENE] * 11):
             with pytest.raises(Invalid):
                 await scheduling.ListPermittedUnits(
                     calls.ListPermittedUnitsRequest(permissions=wrong), metadata=me
