@@ -47,6 +47,7 @@ IDENTITY_TARGET = "127.0.0.1:17001"
 # Replicas differ by where they tell their metrics.
 GATEWAY_METRICS = {"gateway": "127.0.0.1:17106", "gateway-2": "127.0.0.1:17111"}
 SERVICES = (*GATEWAY_METRICS, "identity", "scheduling", "media", "recording", "notifications")
+SHIPPERS = ("shipper-a", "shipper-b")
 # All endpoints come from one address: the limits that protect a public gateway from one address would be measured.
 _LIMITS = {"GIAOBAN_AUTH_REQUESTS_PER_MINUTE": "100000", "GIAOBAN_PARTICIPANT_LIMIT": "1000"}
 _PASSWORD_BYTES = 12
@@ -108,7 +109,7 @@ class LocalStack:
     def processes(self) -> dict[str, int]:
         """Return the process ids of the parts that run now, by name."""
         found = {}
-        for name in (*SERVICES, *NODE_PORTS, "nats", "postgres"):
+        for name in (*SERVICES, *SHIPPERS, "composer", *NODE_PORTS, "nats", "postgres"):
             pid = self._pid(name)
             if pid is not None:
                 found[name] = pid
