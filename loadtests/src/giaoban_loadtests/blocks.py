@@ -2,7 +2,7 @@
 """Owns the fair comparison of two systems: the same endpoints and clips, in blocks A B B A, one meeting each."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from giaoban_loadtests.clips import Clip
@@ -23,8 +23,24 @@ class Block:
     side: str
     microseconds_per_packet: float
     first_picture: float
-    latency: float  # of sound, seconds, p95
+    latency: float  # of sound, seconds, p95; 0 without sound
     loss: float
+    packets: int  # that reached receivers
+    streams: int  # that were received
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Who sends and receives: one endpoint a clip, `receivers` that only receive, the first `speakers` heard.
+
+    With `all_seen` the pictures of all senders are received, else that of the first.
+    """
+
+    clips: Sequence[Clip]
+    receivers: int
+    speakers: int = 1
+    all_seen: bool = False
+    settle: float = SETTLE_SECONDS  # seconds from the first pictures to the measuring
 
 
 @dataclass(frozen=True)
@@ -50,7 +66,7 @@ async def compare(
     """Compare `systems["A"]` with `systems["B"]`; raises SystemFailedError, SpoiledError, ValueError."""
     order, measured = block_order(blocks), list[Block]()
     for number, side in enumerate(order):
-        block = await _block(side, systems[side], local_ip, clip, viewers=viewers, seconds=seconds)
+        block = await measure(side, systems[side], local_ip, Shape([clip], viewers), seconds)
         measured.append(block)
         say(
             f"block {number + 1} of {blocks}, {systems[side].name}: {block.microseconds_per_packet:.1f} µs per packet, "
@@ -64,30 +80,36 @@ async def compare(
     )
 
 
-async def _block(
-    side: str, system: System, local_ip: str, clip: Clip, *, viewers: int, seconds: int
-) -> Block:
+async def measure(side: str, system: System, local_ip: str, shape: Shape, seconds: int) -> Block:
+    """Hold one meeting of a shape and return what it cost; raises SystemFailedError, SpoiledError."""
     crowd = Crowd(local_ip)
-    async with system.meeting(viewers + 2, crowd.media) as meeting:
-        sender = await crowd.enter(meeting, [clip], per_second=1)
-        await meeting.arrange(sender, sender[0], [])
-        watching = await crowd.enter(meeting, [None] * viewers, per_second=JOINS_PER_SECOND)
-        pictures = await first_pictures(watching)
-        await asyncio.sleep(SETTLE_SECONDS)
+    async with system.meeting(len(shape.clips) + shape.receivers + 1, crowd.media) as meeting:
+        senders = await crowd.enter(meeting, shape.clips, per_second=JOINS_PER_SECOND)
+        await meeting.arrange(senders[: shape.speakers], senders[0], senders[1:] if shape.all_seen else [])
+        receiving = await crowd.enter(meeting, [None] * shape.receivers, per_second=JOINS_PER_SECOND)
+        pictures = await first_pictures(receiving or senders)
+        await asyncio.sleep(shape.settle)
         crowd.delays.clear()
         watch, before = Watch(system.processes), crowd.totals()
         await asyncio.sleep(seconds)
         measured, watched = crowd.totals().since(before), watch.stop()
+        received = _streams(crowd)
     refuse_if_spoiled(measured.generator())
     measured_seconds = float(watched["seconds"])  # type: ignore[arg-type]
     cpu: dict[str, float] = watched["system_cpu"]  # type: ignore[assignment]
     used = sum(cpu.get(name, 0.0) for name in system.media_processes) * measured_seconds
-    if not measured.received or not crowd.delays:
+    if not measured.received or (shape.speakers and not crowd.delays):
         raise SystemFailedError(f"{system.name} forwarded nothing")
     return Block(
         side,
         1e6 * used / measured.received,
         percentile(pictures, 0.5),
-        percentile(crowd.delays, 0.95),
+        percentile(crowd.delays, 0.95) if crowd.delays else 0.0,
         measured.loss,
+        measured.received,
+        received,
     )
+
+
+def _streams(crowd: Crowd) -> int:
+    return sum(len(peer.stats().streams) for peer in crowd.connections())

@@ -9,7 +9,7 @@ import asyncio
 import random
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,7 +67,7 @@ class PeerConnection:
     `connected` resolves when SRTP keys are there and fails with ConnectionFailedError; `ended` resolves with the
     reason when the connection is over, however that came. `decrypt_every` 1 decrypts all packets, n one in n
     (and video until its first keyframe). A `clip` and a `pacer` make it a publisher, one with simulcast when the
-    clip has layers. `stamped` writes the send time into sound, `on_delay` gets the age of stamped sound received.
+    clip has layers. `stamped` writes the send time into sound, `on_delay` gets the age of stamped sound received. `rids` name the layers, smallest first.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class PeerConnection:
         decrypt_every: int = 1,
         stamped: bool = False,
         on_delay: Callable[[float], None] | None = None,
+        rids: Sequence[str] = RIDS,
     ) -> None:
         if (clip is None) != (pacer is None):
             raise ValueError("clip and pacer go together: a publisher needs both, a receiver neither")
@@ -103,7 +104,7 @@ class PeerConnection:
         self._version = 0
         self._malformed = self._send_errors = self._drops = 0
         self._ssrc = random.getrandbits(32)
-        layers = RIDS[: len(clip.layers)] if clip is not None and clip.upper else ()
+        layers = rids[: len(clip.layers)] if clip is not None and clip.upper else ()
         self._tracks = sdp.PublishedTracks(
             random.getrandbits(32),
             self._ssrc,
@@ -131,11 +132,16 @@ class PeerConnection:
         """Where media goes to; None before ICE has chosen."""
         return self._ice.selected
 
-    def create_offer(self) -> str:
-        """Return the SDP offer of a publisher."""
-        if self._clip is None:
-            raise ValueError("only a publisher offers: give the connection a clip and a pacer")
+    def create_offer(self, receiving: Sequence[str] = ()) -> str:
+        """Return the SDP offer of a publisher, or of a receiver of these kinds (`audio`, `video`) of tracks.
+
+        A later offer of a receiver begins with the kinds of the one before.
+        """
+        if (self._clip is None) != bool(receiving):
+            raise ValueError("a publisher offers what it sends, a receiver at least one kind of track")
         self._version += 1
+        if receiving:
+            return sdp.receive_offer(self._local(), receiving, version=self._version)
         return sdp.publish_offer(self._local(), self._tracks, version=self._version)
 
     def set_answer(self, text: str) -> None:
@@ -219,6 +225,11 @@ class PeerConnection:
     def request_keyframe(self, ssrc: int) -> None:
         """Send a PLI for a received video stream."""
         self._send_rtcp(rtp.picture_loss(self._ssrc, ssrc))
+
+    def send_layers(self, wanted: Sequence[bool]) -> None:
+        """Send only these video layers from now on, smallest first; does nothing before there are keys."""
+        if self._publisher is not None:
+            self._publisher.send_layers(wanted)
 
     def close(self, reason: str = "closed") -> None:
         """End the connection and free its socket; may be called again."""

@@ -3,7 +3,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from giaoban_loadtests import rtp, sdp
 from giaoban_loadtests.clips import Clip
@@ -39,6 +39,7 @@ class Publisher:
         self._tracks = tracks
         self._protect_rtcp = protect.protect_rtcp
         self._protect, self._send = protect.protect, send
+        self._paused: set[int] = set()  # sources of layers that nobody wants
         self._count = 0  # frames of 20 ms since the start
         self._audio = AudioTrack(clip, tracks, stamped=stamped)
         self._video = {
@@ -70,6 +71,12 @@ class Publisher:
             self.keyframe_requests += 1
             track.keyframe_wanted = True
 
+    def send_layers(self, wanted: Sequence[bool]) -> None:
+        """Send only these video layers from now on, smallest first; one that comes back begins with a keyframe."""
+        for (ssrc, track), send in zip(self._video.items(), wanted, strict=True):
+            track.keyframe_wanted |= send and ssrc in self._paused
+        self._paused = {ssrc for ssrc, send in zip(self._video, wanted, strict=True) if not send}
+
     def retransmit(self, ssrc: int, sequence: int) -> None:
         """Send a video packet again, as it was, when it is still kept."""
         track = self._video.get(ssrc)
@@ -81,8 +88,9 @@ class Publisher:
     def frame(self) -> None:
         """Send what is due in one frame of 20 ms."""
         self._audio.frame(self._count, self._protect, self._send)
-        for track in self._video.values():
-            track.frame(self._count, self._protect, self._send)
+        for ssrc, track in self._video.items():
+            if ssrc not in self._paused:
+                track.frame(self._count, self._protect, self._send)
         if self._count % REPORT_FRAMES == 0:
             self._send_reports()
         self._count += 1

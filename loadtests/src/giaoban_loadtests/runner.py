@@ -19,6 +19,7 @@ import uvloop
 
 from giaoban_loadtests import machine, scenarios
 from giaoban_loadtests.clips import ClipError
+from giaoban_loadtests.livekit_server import livekit_server
 from giaoban_loadtests.page import write_page
 from giaoban_loadtests.results import Result, SpoiledError, newest, table
 from giaoban_loadtests.scenarios import Context, Scenario, UnknownScenarioError
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parameters = {name: _parameters(scenario, options.set) for name, scenario in found.items()}
         parts = {name: _parts(scenario, options.set) for name, scenario in found.items()}
         if options.target:
-            _confirm(options.target, options.accounts)
+            _confirm(options.target, options.accounts, beside=options.livekit)
         results = uvloop.run(_run(options, found, parameters, parts, command))
     except (UsageError, AccountsFileError, SystemFailedError, ClipError, UnknownScenarioError) as error:
         print(f"\n{error}", file=sys.stderr)
@@ -88,12 +89,14 @@ async def _run(
         # As Ctrl-C does: the private stack is stopped and its directory deleted.
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
     for settings, group in groupby(found.items(), key=lambda each: scenarios.settings_of(each[1])):
-        async with _system(options, settings) as (system, stack):
+        async with _system(options, settings) as (system, stack), _beside(options) as beside:
             for name, scenario in group:
                 result = await _try(
                     name,
                     scenario,
-                    Context(system, _local_ip(options), parameters[name], stack, _sayer(), parts[name]),
+                    Context(
+                        system, _local_ip(options), parameters[name], stack, _sayer(), parts[name], beside
+                    ),
                     command,
                 )
                 print(f"[{name}] written to {result.write(options.results)}", flush=True)
@@ -155,8 +158,24 @@ async def _system(
             yield Giaoban(BASE_URL, read_accounts(stack.accounts_file), processes), stack
 
 
-def _confirm(target: str, accounts: Path | None) -> None:
+@asynccontextmanager
+async def _beside(options: argparse.Namespace) -> AsyncIterator[System | None]:
+    if options.livekit is None:
+        yield None
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    if options.pin:
+        # The generator keeps its core; what is started now belongs with the stack.
+        os.sched_setaffinity(0, set(range(os.cpu_count() or 1)) - set(cores))
+    async with livekit_server(options.livekit) as server:
+        os.sched_setaffinity(0, cores)
+        yield server
+
+
+def _confirm(target: str, accounts: Path | None, *, beside: Path | None) -> None:
     """Ask for the target's host name before anything is sent there; raises UsageError."""
+    if beside is not None:
+        raise UsageError("--livekit: it runs beside a private stack, leave --target away")
     url = urlsplit(target)
     if url.scheme not in {"http", "https"} or not url.hostname or url.path.strip("/"):
         raise UsageError(f"--target {target}: give the gateway's address, https://<host> without a path")
@@ -255,6 +274,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--pin", action="store_true", help="generator on one core, the private stack on the others"
+    )
+    parser.add_argument(
+        "--livekit", type=Path, metavar="PATH", help="a livekit-server binary, for the comparison with it"
     )
     parser.add_argument("--local-ip", help="address to send media from")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where results are written")

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Owns SDP: the offer of a publisher, the answer of a subscriber, and what is read from the other side's (RFC 8866,
+"""Owns SDP: the offer of a publisher, offer and answer of a subscriber, and what is read from the other side's (RFC 8866,
 RFC 8829). Only bundled, rtcp-muxed sessions, as every WebRTC peer makes them.
 """
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from giaoban_loadtests.dtls import Fingerprint, Role
@@ -125,6 +125,32 @@ def publish_offer(local: Local, tracks: PublishedTracks, *, version: int = 1) ->
         if kind == "audio" or not rids:
             lines.append(f"a=ssrc:{ssrc} cname:{tracks.cname}")
             lines.append(f"a=ssrc:{ssrc} msid:{tracks.cname} {tracks.cname}-{kind}")
+    return _join(lines)
+
+
+def receive_offer(local: Local, kinds: Sequence[str], *, version: int = 1) -> str:
+    """Return an offer to receive one Opus (`audio`) or VP8 (`video`) track per kind; mids count from 0."""
+    lines = _preamble(version, [str(mid) for mid in range(len(kinds))])
+    for mid, kind in enumerate(kinds):
+        payload_type = OPUS_PAYLOAD_TYPE if kind == "audio" else VP8_PAYLOAD_TYPE
+        lines += [
+            f"m={kind} 9 UDP/TLS/RTP/SAVPF {payload_type}",
+            "c=IN IP4 0.0.0.0",
+            f"a=mid:{mid}",
+            "a=recvonly",
+            "a=rtcp-mux",
+            *_transport(local, "actpass"),
+            f"a=extmap:{MID_ID} {MID}",
+        ]
+        if kind == "audio":
+            lines += [
+                f"a=rtpmap:{payload_type} opus/48000/2",
+                f"a=fmtp:{payload_type} minptime=10;useinbandfec=1",
+                f"a=extmap:{AUDIO_LEVEL_ID} {AUDIO_LEVEL}",
+            ]
+        else:
+            lines.append(f"a=rtpmap:{payload_type} VP8/90000")
+            lines += [f"a=rtcp-fb:{payload_type} {kind}" for kind in _UNDERSTOOD_FEEDBACK]
     return _join(lines)
 
 

@@ -66,3 +66,27 @@ async def test_a_full_receive_buffer_spoils_the_run(janus: System, monkeypatch: 
     assert measured.kernel_drops > 0
     with pytest.raises(Exception, match="receive buffer"):
         refuse_if_spoiled(measured.generator())
+
+
+async def test_a_layer_that_nobody_wants_is_not_sent(janus: System) -> None:
+    """A sender told to send the lowest layer only sends far fewer packets; the receiver of that layer loses none."""
+    clip = await asyncio.to_thread(layered_clip)
+    crowd = Crowd(CLIENT_ADDRESS)
+    async with janus.meeting(3, crowd.media) as meeting:
+        (sender,) = await crowd.enter(meeting, [clip], per_second=10)
+        await meeting.arrange([sender], sender, [])
+        await first_pictures(await crowd.enter(meeting, [None], per_second=10))
+        assert sender.publisher is not None
+        sent = []
+        for wanted in ([True, True, True], [True, False, False], [True, True, True]):
+            sender.publisher.send_layers(wanted)
+            before, keyframes = crowd.totals(), sender.publisher.stats().keyframes_sent
+            await asyncio.sleep(1)
+            measured = crowd.totals().since(before)
+            sent.append(measured.sent)
+            assert (measured.lost, measured.send_errors) == (0, 0)
+            assert measured.received > 50
+    assert sent[1] < sent[0] / 2
+    assert sent[2] > 2 * sent[1]
+    # What comes back can be decoded from its first picture on.
+    assert sender.publisher.stats().keyframes_sent - keyframes >= 2

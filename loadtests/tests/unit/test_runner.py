@@ -61,6 +61,7 @@ def test_the_headline_scenarios_exist() -> None:
         (["join_storm", "--target", "ftp://x"], "https://<host>"),
         (["join_storm", "--target", "http://giaoban.example"], "use https"),
         (["join_storm", "--target", "https://giaoban.example"], "--accounts"),
+        (["forwarding_cost", "--target", "https://giaoban.example", "--livekit", "x"], "leave --target away"),
     ],
 )
 def test_a_wrong_command_is_refused_with_the_remedy(

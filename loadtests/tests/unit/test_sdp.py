@@ -113,3 +113,16 @@ def test_hostile_descriptions_raise_only_sdp_errors(text: str, position: int) ->
         except sdp.SdpError:
             continue
         sdp.receive_answer(LOCAL, remote, setup="active")
+
+
+def test_a_receiver_offers_what_it_can_take() -> None:
+    """One recvonly m-line a kind, mids in order, with the codec, and only the feedback that is really given."""
+    read = sdp.parse(sdp.receive_offer(LOCAL, ["audio", "video", "video"], version=2))
+    assert [(each.kind, each.mid, each.direction) for each in read.sections] == [
+        ("audio", "0", "recvonly"),
+        ("video", "1", "recvonly"),
+        ("video", "2", "recvonly"),
+    ]
+    assert [each.codecs for each in read.sections] == [{111: "opus"}, {96: "vp8"}, {96: "vp8"}]
+    assert "a=rtcp-fb:96 nack pli" in read.sections[1].lines
+    assert "a=rtcp-fb:96 nack" not in read.sections[1].lines

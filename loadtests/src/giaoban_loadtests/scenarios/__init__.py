@@ -25,7 +25,8 @@ class UnknownScenarioError(ValueError):
 class Context:
     """What a scenario works with. `stack` is None when the system runs elsewhere; `say` tells progress.
 
-    `parts` are those of the scenario's PARTS that were asked for.
+    `parts` are those of the scenario's PARTS that were asked for. `beside` is another system that runs here, to
+    compare with; None when none was given.
     """
 
     system: System
@@ -34,6 +35,7 @@ class Context:
     stack: LocalStack | None
     say: Callable[[str], None]
     parts: Sequence[str] = ()
+    beside: System | None = None
 
     def private_stack(self, why: str) -> LocalStack:
         """Return the private stack. Raises SystemFailedError, beginning with `why`, when the system runs elsewhere."""
