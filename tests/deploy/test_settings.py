@@ -28,7 +28,7 @@ def environments(manifests: list[chart.Manifest], part: str) -> list[dict[str, s
 
 
 def unused(part: str) -> set[str]:
-    """Settings of the common class that a part has no use for: servers it lacks, parts it does not call."""
+    """Settings of the common class that a part has no use for: servers it lacks, parts it does not call, what pods do not share."""
     callers = chart.edges()
     settings = {f"{each}_target" for each in (set(chart.PARTS) - {"gateway"}) if part not in callers[each]}
     given = chart.default_values()[part]
@@ -37,7 +37,7 @@ def unused(part: str) -> set[str]:
     if "nats_password_file" not in given["secretFiles"]:
         settings |= {"nats_url", "nats_user", "nats_password_file"}
     if part == "gateway":
-        settings.add("grpc_listen")
+        settings |= {"grpc_listen", "http_reuse_port"}  # every pod has ports of its own
     return settings
 
 

@@ -24,6 +24,7 @@ from giaoban_kit.run import until_signalled
 from giaoban_kit.service_auth import ServiceIdentity
 from giaoban_kit.telemetry import Readiness, telemetry
 from giaoban_kit.tokens import TokenVerifier, identity_jwks
+from nats.js import JetStreamContext
 
 from giaoban_gateway.app import create_app
 from giaoban_gateway.config import Config
@@ -72,7 +73,7 @@ async def _ready(verifier: TokenVerifier, readiness: Readiness) -> None:
 async def start(config: Config, stack: AsyncExitStack) -> Running:
     """A gateway that runs until the stack unwinds; its clients are sent elsewhere first."""
     enter, identity = stack.enter_async_context, ServiceIdentity.from_config(config)
-    nats = await enter(connect_nats(config))
+    nats = await enter(connect_nats(config, _ensure))
     js = nats.jetstream()
     directory = await enter(channel(config.identity_target, identity))
     services = Services(
@@ -100,7 +101,11 @@ async def start(config: Config, stack: AsyncExitStack) -> Running:
 async def migrate(config: Config) -> None:
     """Creates the bucket of tickets."""
     async with connect_nats(config) as nats:
-        await ensure_bucket(nats.jetstream(), TICKETS, ttl=CONTENT_LIFETIME)
+        await _ensure(nats.jetstream(), update=True)
+
+
+async def _ensure(js: JetStreamContext, *, update: bool = False) -> None:
+    await ensure_bucket(js, TICKETS, ttl=CONTENT_LIFETIME, update=update)
 
 
 @asynccontextmanager

@@ -28,6 +28,7 @@ from giaoban_kit.config import ServiceConfig, read_secret
 from giaoban_kit.errors import ErrorKind, GiaobanError, Invalid
 from giaoban_kit.ids import is_id, new_id
 from giaoban_kit.logging import get_logger
+from giaoban_kit.tasks import ended
 from giaoban_kit.telemetry import span_from_headers, trace_headers
 
 log = get_logger(__name__)
@@ -140,15 +141,27 @@ def parse_event(subject: str, headers: Mapping[str, str], body: bytes) -> Event:
         raise Invalid(f"Not an event we know: {error!r}") from None
 
 
+Ensure = Callable[[JetStreamContext], Awaitable[None]]
+"""Makes what a part keeps in JetStream where it is missing."""
+
+
 @asynccontextmanager
-async def connect_nats(config: ServiceConfig) -> AsyncIterator[Client]:
-    """A connection that waits for the server and comes back after every loss; drained at the end."""
+async def connect_nats(config: ServiceConfig, ensure: Ensure | None = None) -> AsyncIterator[Client]:
+    """A connection that waits for the server and comes back after every loss; drained at the end.
+
+    `ensure` is done whenever it has come back: a server may do so with an empty store.
+    """
+    ensuring = set[asyncio.Task[None]]()
 
     async def disconnected() -> None:
         log.warning("nats_disconnected")
 
     async def reconnected() -> None:
         log.info("nats_reconnected")
+        if ensure is not None:
+            task = asyncio.create_task(_ensured(client.jetstream(), ensure))
+            ensuring.add(task)
+            task.add_done_callback(ensuring.discard)
 
     async def failed(error: Exception) -> None:
         log.warning("nats_error", error=type(error).__name__)
@@ -173,20 +186,34 @@ async def connect_nats(config: ServiceConfig) -> AsyncIterator[Client]:
     try:
         yield client
     finally:
+        await ended(*ensuring)
         with suppress(nats.errors.Error, TimeoutError):
             await client.drain()
         if not client.is_closed:
             await client.close()
 
 
-async def ensure_stream(js: JetStreamContext, service: str) -> None:
-    """Creates or updates the stream of a service's events. For the migrate step only."""
-    await _apply(js, StreamConfig(name=stream_name(service), subjects=[f"giaoban.{service}.v1.>"]))
+async def _ensured(js: JetStreamContext, ensure: Ensure) -> None:
+    while True:
+        try:
+            return await ensure(js)
+        except (nats.errors.Error, TimeoutError) as error:
+            log.warning("store_not_ensured", error=type(error).__name__)
+            await asyncio.sleep(RETRY_SECONDS)
 
 
-async def ensure_dead_letters(js: JetStreamContext) -> None:
-    """Creates or updates the stream of events that no consumer could use. For the migrate step only."""
-    await _apply(js, StreamConfig(name=DEAD_LETTER_STREAM, subjects=[f"{DEAD_LETTER_PREFIX}.>"]))
+async def ensure_stream(js: JetStreamContext, service: str, *, update: bool = False) -> None:
+    """Creates the stream of a service's events; the migrate step also updates it."""
+    await _apply(
+        js, StreamConfig(name=stream_name(service), subjects=[f"giaoban.{service}.v1.>"]), update=update
+    )
+
+
+async def ensure_dead_letters(js: JetStreamContext, *, update: bool = False) -> None:
+    """Creates the stream of events that no consumer could use; the migrate step also updates it."""
+    await _apply(
+        js, StreamConfig(name=DEAD_LETTER_STREAM, subjects=[f"{DEAD_LETTER_PREFIX}.>"]), update=update
+    )
 
 
 def stream_name(service: str) -> str:
@@ -194,14 +221,15 @@ def stream_name(service: str) -> str:
     return service.upper()
 
 
-async def _apply(js: JetStreamContext, config: StreamConfig) -> None:
+async def _apply(js: JetStreamContext, config: StreamConfig, *, update: bool) -> None:
     config.retention = RetentionPolicy.LIMITS
     config.max_age = STREAM_MAX_AGE_SECONDS
     config.duplicate_window = DUPLICATE_WINDOW_SECONDS
     try:
         await js.add_stream(config)
     except nats.js.errors.BadRequestError:  # there with other settings
-        await js.update_stream(config)
+        if update:
+            await js.update_stream(config)
 
 
 async def publish(js: JetStreamContext, event: Event) -> None:

@@ -64,9 +64,14 @@ class Deleted:
 
 
 async def ensure_bucket(
-    js: JetStreamContext, name: str, *, ttl: timedelta | None = None, memory: bool = False
+    js: JetStreamContext,
+    name: str,
+    *,
+    ttl: timedelta | None = None,
+    memory: bool = False,
+    update: bool = False,
 ) -> "Bucket":
-    """Creates or updates a bucket. For the migrate step (and for buckets in memory, at start)."""
+    """Creates a bucket; the migrate step also updates it."""
     config = StreamConfig(
         name=f"KV_{name}",
         subjects=[f"$KV.{name}.>"],
@@ -85,7 +90,8 @@ async def ensure_bucket(
     try:
         await js.add_stream(config)
     except nats.js.errors.BadRequestError:  # there with other settings
-        await js.update_stream(config)
+        if update:
+            await js.update_stream(config)
     return Bucket(js, name)
 
 

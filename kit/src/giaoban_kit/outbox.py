@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 import nats.errors
+import nats.js.errors
 import sqlalchemy as sa
 from nats.js import JetStreamContext
 from nats.js.errors import TooManyStalledMsgsError
@@ -20,7 +21,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from giaoban_kit.db import Database
 from giaoban_kit.errors import GiaobanError
-from giaoban_kit.events import PUBLISH_SECONDS, Event, headers_of
+from giaoban_kit.events import PUBLISH_SECONDS, Event, ensure_stream, headers_of, stream_name
 from giaoban_kit.logging import get_logger
 from giaoban_kit.tasks import beside
 
@@ -114,11 +115,15 @@ async def first_time(session: AsyncSession, consumer: str, event_id: str) -> boo
 
 @asynccontextmanager
 async def relaying(
-    db: Database, js: JetStreamContext, poll_seconds: float = POLL_SECONDS
+    db: Database, js: JetStreamContext, service: str, poll_seconds: float = POLL_SECONDS
 ) -> AsyncIterator[None]:
-    """Publishes the outbox in the background while the block runs, and prunes; works through failures of both sides."""
+    """Publishes the outbox to the stream of `service` in the background while the block runs, and prunes.
+
+    Works through failures of both sides. When NATS has lost its store, the stream is made again and what was published
+    within a day is published once more, in its order: consumers know what they have done.
+    """
     wake = asyncio.Event()
-    async with beside(_relay(_Relay(db, js), wake, poll_seconds), _listen(db, wake), _prune(db)):
+    async with beside(_relay(_Relay(db, js, service), wake, poll_seconds), _listen(db, wake), _prune(db)):
         yield
 
 
@@ -133,6 +138,23 @@ async def pruning(db: Database) -> AsyncIterator[None]:
 class _Relay:
     db: Database
     js: JetStreamContext
+    service: str
+
+    async def recover(self) -> None:
+        """Publishes everything again that is kept, when the stream is empty: then its server has lost it."""
+        try:
+            empty = (await self.js.stream_info(stream_name(self.service))).state.last_seq == 0
+        except nats.js.errors.NotFoundError:
+            await ensure_stream(self.js, self.service)
+            empty = True
+        if not empty:
+            return
+        async with self.db.transaction() as session:
+            connection = await session.connection()
+            again = outbox_table.update().where(outbox_table.c.published_at.is_not(None))
+            lost = (await connection.execute(again.values(published_at=None))).rowcount
+        if lost:
+            log.warning("stream_was_lost", service=self.service, events=lost)
 
     async def publish_batch(self) -> int:
         """Publishes up to BATCH rows in order; returns how many. Rows stay until the stream has them."""
@@ -192,13 +214,20 @@ class _Relay:
 
 
 async def _relay(relay: _Relay, wake: asyncio.Event, poll_seconds: float) -> None:
+    stats, sure = relay.js._nc.stats, -1  # noqa: SLF001  (nats-py has no public way from a context to its client)
     while True:
         wake.clear()
         try:
+            if sure != stats["reconnects"]:
+                # First, or newer events would come before those that are lost.
+                came = stats["reconnects"]
+                await relay.recover()
+                sure = came
             while await relay.publish_batch() == BATCH:
                 pass
         except (GiaobanError, SQLAlchemyError, nats.errors.Error, OSError) as error:
             log.warning("outbox_waits", error=type(error).__name__)
+            sure = -1
             await asyncio.sleep(RETRY_SECONDS)
             continue
         with suppress(TimeoutError):

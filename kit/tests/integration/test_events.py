@@ -2,8 +2,10 @@
 """Publishing, consuming, dead letters and the outbox, on a real NATS and a real PostgreSQL."""
 
 import asyncio
+import shutil
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -237,13 +239,17 @@ async def unpublished(db: Database) -> int:
         return int(await connection.scalar(statement) or 0)
 
 
+async def nothing_left(db: Database) -> bool:
+    return await unpublished(db) == 0
+
+
 class TestOutbox:
     async def test_committed_events_are_published_in_order(self, db: Database, js: JetStreamContext) -> None:
         """NOTIFY wakes the relay long before its poll; a transaction that failed publishes nothing."""
         await migrated(js)
         events = [ended() for _ in range(250)]
         got: asyncio.Queue[Event] = asyncio.Queue()
-        async with relaying(db, js, poll_seconds=3600), listening(js, got.put, concurrency=1):
+        async with relaying(db, js, "scheduling", poll_seconds=3600), listening(js, got.put, concurrency=1):
             await asyncio.sleep(0.5)  # the relay sleeps now
             with pytest.raises(RuntimeError):
                 async with db.transaction() as session:
@@ -260,7 +266,7 @@ class TestOutbox:
         """One event is with its consumer in less than a second while the poll is an hour away."""
         await migrated(js)
         got: asyncio.Queue[Event] = asyncio.Queue()
-        async with relaying(db, js, poll_seconds=3600), listening(js, got.put):
+        async with relaying(db, js, "scheduling", poll_seconds=3600), listening(js, got.put):
             await asyncio.sleep(0.5)
             before = datetime.now(UTC)
             await add(db, ended())
@@ -285,7 +291,7 @@ class TestOutbox:
 
         with monkeypatch.context() as patch:
             patch.setattr("giaoban_kit.outbox._Relay._mark", dies)
-            async with relaying(db, js):
+            async with relaying(db, js, "scheduling"):
                 await asyncio.wait_for(published.wait(), 10)
         assert await unpublished(db) == 5
         assert await stored(js) == 5
@@ -299,7 +305,7 @@ class TestOutbox:
                     effects.append(event.id)
             deliveries.append(event.id)
 
-        async with relaying(db, js), listening(js, handler):
+        async with relaying(db, js, "scheduling"), listening(js, handler):
 
             async def all_twice() -> bool:
                 return len(deliveries) == 10
@@ -314,7 +320,7 @@ class TestOutbox:
         """Events committed during an outage are published after it."""
         monkeypatch.setattr("giaoban_kit.outbox.PUBLISH_SECONDS", 0.5)
         await migrated(js)
-        async with relaying(db, js):
+        async with relaying(db, js, "scheduling"):
             nats_process.kill()
             await add(db, ended(), ended())
             await asyncio.sleep(1)
@@ -335,8 +341,8 @@ class TestOutbox:
         events = [ended() for _ in range(30)]
         got: asyncio.Queue[Event] = asyncio.Queue()
         async with (
-            relaying(db, js, poll_seconds=0.05),
-            relaying(db, js, poll_seconds=0.05),
+            relaying(db, js, "scheduling", poll_seconds=0.05),
+            relaying(db, js, "scheduling", poll_seconds=0.05),
             listening(js, got.put),
         ):
             for event in events:
@@ -358,19 +364,62 @@ class TestOutbox:
 
     async def test_old_rows_are_pruned(self, db: Database, js: JetStreamContext) -> None:
         """Published events go after a day, unpublished ones never."""
+        await migrated(js)
+        await publish(js, ended())  # a stream that is not empty was not lost
         await add(db, ended(), ended())
         async with db.engine.begin() as connection:
             old = sa.text("UPDATE outbox SET published_at = now() - interval '2 days' WHERE position = 1")
             await connection.execute(old)
+            nowhere = sa.text("UPDATE outbox SET subject = 'nowhere' WHERE position = 2")
+            await connection.execute(nowhere)
             await connection.execute(sa.text("UPDATE outbox SET created_at = now() - interval '90 days'"))
 
         async def pruned() -> bool:
             async with db.engine.connect() as connection:
                 return bool(await connection.scalar(sa.text("SELECT count(*) FROM outbox")) == 1)
 
-        async with relaying(db, js):  # there is no stream: the second event cannot be published
+        async with relaying(db, js, "scheduling"):  # no stream takes the second event
             await until(pruned)
         assert await unpublished(db) == 1
+
+    async def test_a_server_that_lost_its_store_is_given_everything_again(
+        self, db: Database, tmp_path: Path
+    ) -> None:
+        """Published and not yet heard, or heard: each event has its effect once, in order, without hands."""
+        server, heard = NatsServer(tmp_path, free_port()), list[str]()
+        events = [ended() for _ in range(4)]
+        server.start()
+
+        async def once(event: Event) -> None:
+            async with db.transaction() as session:
+                if await first_time(session, "test-meetings", event.id):
+                    heard.append(event.id)
+
+        async def come(count: int) -> bool:
+            return len(heard) == count
+
+        config = ServiceConfig(service_name="test", nats_url=server.url)
+        try:
+            async with connect_nats(config, migrated) as client:
+                js = client.jetstream()
+                await migrated(js)
+                async with relaying(db, js, "scheduling", poll_seconds=0.2):
+                    async with listening(js, once):
+                        await add(db, events[0])
+                        await until(partial(come, 1))
+                    await add(db, events[1], events[2])
+                    await until(lambda: nothing_left(db))
+                    server.kill()
+                    shutil.rmtree(tmp_path / "data")
+                    server.start()
+                    async with listening(js, once):
+                        await add(db, events[3])
+                        await until(partial(come, 4))
+                        await asyncio.sleep(0.5)
+                    assert await js.stream_info(DEAD_LETTER_STREAM)
+        finally:
+            server.kill()
+        assert heard == [each.id for each in events]
 
 
 async def test_one_trace_goes_through_outbox_nats_and_consumer(
@@ -384,7 +433,7 @@ async def test_one_trace_goes_through_outbox_nats_and_consumer(
         with span("effect"):
             done.set()
 
-    async with relaying(db, js), listening(js, handler):
+    async with relaying(db, js, "scheduling"), listening(js, handler):
         with span("act") as act:
             await add(db, ended())
         await asyncio.wait_for(done.wait(), 10)

@@ -141,7 +141,9 @@ async def test_a_missing_bucket_and_a_wrong_key_are_named(js: JetStreamContext) 
     with pytest.raises(NotFound, match="migrate"):
         await open_bucket(js, "missing")
     bucket: Bucket = await ensure_bucket(js, "test")
-    await ensure_bucket(js, "test", ttl=timedelta(hours=1))  # changed settings are applied
+    for update in (False, True):  # changed settings are applied when the migrate step does it, and else left
+        await ensure_bucket(js, "test", ttl=timedelta(hours=1), update=update)
+        assert ((await js.stream_info("KV_test")).config.max_age == 3600) is update
     for key in ("", "a..b", "a.*", ">", "a b", ".a"):
         with pytest.raises(ValueError, match="not a key"):
             await bucket.put(key, b"")

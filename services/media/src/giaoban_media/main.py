@@ -27,6 +27,7 @@ from giaoban_kit.service_auth import ServiceIdentity
 from giaoban_kit.tasks import beside
 from giaoban_kit.telemetry import Readiness, telemetry
 from giaoban_kit.tokens import TokenVerifier, identity_jwks
+from nats.js import JetStreamContext
 
 from giaoban_media.config import Config
 from giaoban_media.consumers import MeetingEvents, NodeEvents, ScheduleEvents
@@ -52,7 +53,7 @@ async def serve(config: Config) -> None:
     async with AsyncExitStack() as stack:
         start = stack.enter_async_context
         await start(telemetry(config, readiness))
-        nats = await start(connect_nats(config))
+        nats = await start(connect_nats(config, _ensure))
         js = nats.jetstream()
         news = NatsNews(lambda event: publish(js, event), nats.publish)
         tickets = await open_bucket(js, JOURNAL)
@@ -121,9 +122,12 @@ async def serve(config: Config) -> None:
 async def migrate(config: Config) -> None:
     """Creates the stream and the buckets of media."""
     async with connect_nats(config) as nats:
-        js = nats.jetstream()
-        await ensure_stream(js, "media")
-        await ensure_dead_letters(js)
-        for name in (LIVE, JOURNAL, NODES, RESERVATIONS):
-            await ensure_bucket(js, name)
-        await ensure_bucket(js, REPLICAS, ttl=REPLICA_TTL)
+        await _ensure(nats.jetstream(), update=True)
+
+
+async def _ensure(js: JetStreamContext, *, update: bool = False) -> None:
+    await ensure_stream(js, "media", update=update)
+    await ensure_dead_letters(js, update=update)
+    for name in (LIVE, JOURNAL, NODES, RESERVATIONS):
+        await ensure_bucket(js, name, update=update)
+    await ensure_bucket(js, REPLICAS, ttl=REPLICA_TTL, update=update)

@@ -45,7 +45,7 @@ async def start(config: Config, stack: AsyncExitStack) -> int:
     db = await begins(database(config))
     await begins(pruning(db))
     begin = SqlTransactions(db)
-    js = (await begins(connect_nats(config))).jetstream()
+    js = (await begins(connect_nats(config, ensure_dead_letters))).jetstream()
     directory = await begins(channel(config.identity_target, identity))
     letters = JinjaLetters(
         public_url=config.public_url, sender_name=config.mail_from_name, sender_address=config.mail_from
@@ -101,4 +101,4 @@ async def migrate(config: Config) -> None:
     """Brings database and dead letters up to date; the streams belong to those who publish."""
     await migrate_database(config, "giaoban_notifications")
     async with connect_nats(config) as nats:
-        await ensure_dead_letters(nats.jetstream())
+        await ensure_dead_letters(nats.jetstream(), update=True)

@@ -21,6 +21,7 @@ from giaoban_kit.service_auth import ServiceIdentity
 from giaoban_kit.tasks import beside
 from giaoban_kit.telemetry import Readiness, telemetry
 from giaoban_kit.tokens import TokenVerifier, identity_jwks
+from nats.js import JetStreamContext
 
 from giaoban_recording.clients import GrpcMeetings, GrpcRooms
 from giaoban_recording.composer import Tools
@@ -46,8 +47,8 @@ async def serve(config: Config) -> None:
         start = stack.enter_async_context
         await start(telemetry(config, readiness))
         db = await start(database(config))
-        js = (await start(connect_nats(config))).jetstream()
-        await start(relaying(db, js))
+        js = (await start(connect_nats(config, _ensure))).jetstream()
+        await start(relaying(db, js, "recording"))
         directory = await start(channel(config.identity_target, identity))
         meetings = GrpcMeetings(await start(channel(config.scheduling_target, identity)), directory)
         rooms = GrpcRooms(await start(channel(config.media_target, identity)))
@@ -113,9 +114,12 @@ async def migrate(config: Config) -> None:
     """Brings the database and the stream of our events up to date."""
     await migrate_database(config, "giaoban_recording")
     async with connect_nats(config) as nats:
-        js = nats.jetstream()
-        await ensure_stream(js, "recording")
-        await ensure_dead_letters(js)
+        await _ensure(nats.jetstream(), update=True)
+
+
+async def _ensure(js: JetStreamContext, *, update: bool = False) -> None:
+    await ensure_stream(js, "recording", update=update)
+    await ensure_dead_letters(js, update=update)
 
 
 async def _reconcile(recorder: Recorder) -> None:

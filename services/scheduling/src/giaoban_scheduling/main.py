@@ -15,6 +15,7 @@ from giaoban_kit.run import until_signalled
 from giaoban_kit.service_auth import ServiceIdentity
 from giaoban_kit.telemetry import Readiness, telemetry
 from giaoban_kit.tokens import TokenVerifier, identity_jwks
+from nats.js import JetStreamContext
 
 from giaoban_scheduling.config import Config
 from giaoban_scheduling.consumers import DURABLE, FILTERS, STREAM, AttendanceEvents
@@ -40,8 +41,8 @@ async def start(config: Config, stack: AsyncExitStack) -> int:
     enter = stack.enter_async_context
     await enter(telemetry(config, readiness))
     db = await enter(database(config))
-    js = (await enter(connect_nats(config))).jetstream()
-    await enter(relaying(db, js))
+    js = (await enter(connect_nats(config, _ensure))).jetstream()
+    await enter(relaying(db, js, "scheduling"))
     to_identity = await enter(channel(config.identity_target, caller))
 
     begin, directory = SqlTransactions(db), IdentityDirectory(to_identity)
@@ -68,6 +69,9 @@ async def migrate(config: Config) -> None:
     """Brings the database and the stream of our events up to date."""
     await migrate_database(config, "giaoban_scheduling")
     async with connect_nats(config) as nats:
-        js = nats.jetstream()
-        await ensure_stream(js, "scheduling")
-        await ensure_dead_letters(js)
+        await _ensure(nats.jetstream(), update=True)
+
+
+async def _ensure(js: JetStreamContext, *, update: bool = False) -> None:
+    await ensure_stream(js, "scheduling", update=update)
+    await ensure_dead_letters(js, update=update)

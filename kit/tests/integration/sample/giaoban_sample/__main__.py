@@ -75,7 +75,7 @@ async def serve(config: Config) -> None:
         await start(telemetry(config, readiness))
         db = await start(database(config))
         js = (await start(connect_nats(config))).jetstream()
-        await start(relaying(db, js))
+        await start(relaying(db, js, "notifications"))
         verifier = TokenVerifier(identity_jwks(await start(channel(config.identity_target, identity))))
         filters = [event_filter("scheduling", "meeting", "ended")]
         handler = Consumers(db).meeting_ended
