@@ -153,6 +153,11 @@ class LocalStack:
         self._signal(name, signal.SIGKILL)
         return time.monotonic()
 
+    def lose_store(self) -> None:
+        """Take NATS its directory, as when a disk is lost: whoever kills it now has it come back empty."""
+        data = self.state / "nats" / "data"
+        data.rename(data.with_name(f"lost-{time.monotonic_ns()}"))
+
     def pause(self, name: str) -> None:
         """Let a part stand still until `go_on`."""
         self._signal(name, signal.SIGSTOP)

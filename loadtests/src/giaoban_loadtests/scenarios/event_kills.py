@@ -2,14 +2,14 @@
 """Whatever dies between a commit and its effect, every event has its effect once, in the order of its meeting.
 
 Done: events of `meetings` meetings are committed to scheduling's outbox, `rate` a second, one after the other in each
-meeting. Meanwhile one of the parts is killed with SIGKILL at a random moment (`scheduling` runs the relay) and started
-again by the stack's own supervisor, `trials` times each. A second after it is ready nothing more is committed, and all
+meeting. Meanwhile one of the parts is killed with SIGKILL at a random moment (`scheduling` runs the relay; `nats_store` is
+NATS that comes back with an empty store) and started again by the stack's own supervisor, `trials` times each. A second after it is ready nothing more is committed, and all
 that is in the outbox then must come to its effect within 90 s: the invitation in a person's inbox.
 Must hold: none lost, none applied twice, order kept in each meeting (R5).
 
 The truth is the outbox: a commit whose answer was lost counts as committed if its row is there, and one that was
 acknowledged must be there. That nothing is applied twice rests on notifications' inbox table and its unique keys; how
-often events were committed, but not acknowledged, is a figure beside. JetStream's store is not wiped here.
+often events were committed, but not acknowledged, is a figure beside.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from giaoban_loadtests.systems import SystemFailedError
 HYPOTHESIS = "No event is lost or doubled, whatever dies"
 PARAMETERS = {"meetings": 4, "rate": 20, "trials": 1}
 SECONDS = 5 * 3_600
-PARTS = ("notifications", "scheduling", "nats", "postgres")
+PARTS = ("notifications", "scheduling", "nats", "nats_store", "postgres")
 BEFORE_SECONDS = (0.3, 1.3)  # the kill comes at a random moment between them
 AFTER_SECONDS = 1.0
 AGAIN_SECONDS = 60.0
@@ -137,7 +137,9 @@ async def _kill(
     committing = asyncio.create_task(load.commit(rate, enough))
     try:
         await asyncio.sleep(chance.uniform(*BEFORE_SECONDS))
-        await stack.kill_and_wait(part, AGAIN_SECONDS)
+        if part == "nats_store":
+            stack.lose_store()
+        await stack.kill_and_wait(part.removesuffix("_store"), AGAIN_SECONDS)
         ready = loop.time()
         await asyncio.sleep(AFTER_SECONDS)
     finally:
