@@ -9,6 +9,7 @@ import asyncio
 import random
 import socket
 import struct
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,7 +19,7 @@ from giaoban_loadtests.clips import Clip
 from giaoban_loadtests.dtls import DtlsError, DtlsSession, Role, own_fingerprint
 from giaoban_loadtests.ice import Address, IceAgent
 from giaoban_loadtests.inbound import Inbound
-from giaoban_loadtests.publish import Pacer, Publisher
+from giaoban_loadtests.publish import FRAME_SECONDS, Pacer, Publisher
 from giaoban_loadtests.reactor import reactor
 from giaoban_loadtests.receive import ReceivedStream
 from giaoban_loadtests.srtp import SrtpPair, srtp_pair
@@ -68,6 +69,7 @@ class PeerConnection:
     reason when the connection is over, however that came. `decrypt_every` 1 decrypts all packets, n one in n
     (and video until its first keyframe). A `clip` and a `pacer` make it a publisher, one with simulcast when the
     clip has layers. `stamped` writes the send time into sound, `on_delay` gets the age of stamped sound received. `rids` name the layers, smallest first.
+    `sounding_since` is when the clip's sound began, on the monotonic clock: by default with the connection.
     """
 
     def __init__(
@@ -80,7 +82,9 @@ class PeerConnection:
         stamped: bool = False,
         on_delay: Callable[[float], None] | None = None,
         rids: Sequence[str] = RIDS,
+        sounding_since: float | None = None,
     ) -> None:
+        self._sounding_since = sounding_since
         if (clip is None) != (pacer is None):
             raise ValueError("clip and pacer go together: a publisher needs both, a receiver neither")
         if decrypt_every < 1:
@@ -362,8 +366,11 @@ class PeerConnection:
         self._timers.pop("connect").cancel()
         self.connected.set_result(None)
         if self._clip is not None and self._pacer is not None and self._srtp is not None:
+            sounding = 0.0 if self._sounding_since is None else time.monotonic() - self._sounding_since
             self._publisher = Publisher(
-                self._clip, self._tracks, self._srtp.outbound, self._send, stamped=self._stamped
+                *(self._clip, self._tracks, self._srtp.outbound, self._send),
+                stamped=self._stamped,
+                first=int(sounding / FRAME_SECONDS),
             )
             self._pacer.add(self._publisher)
         self._after("report", random.uniform(0.5, 1.5) * REPORT_INTERVAL, self._report)

@@ -2,11 +2,12 @@
 """Owns what every fault is judged by: how long members hear nothing, who is back, and whether all see the same."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import httpx
 import websockets
 
+from giaoban_loadtests.endpoint import PeerConnection
 from giaoban_loadtests.gateway_api import ApiError
 from giaoban_loadtests.signalling import SignallingError
 from giaoban_loadtests.stack import LocalStack
@@ -47,7 +48,7 @@ class Silences:
         for each in self._listeners:
             packets, since = heard(each), self._heard[each]
             self._longest[each] = max(self._longest[each], now - since[1])
-            if packets != since[0]:
+            if heard_more(packets, since[0]):
                 self._heard[each] = (packets, now)
 
     async def heard_by(self, members: Sequence[GiaobanAttendee], seconds: float) -> list[GiaobanAttendee]:
@@ -70,13 +71,19 @@ class Silences:
         return list(self._longest.values())
 
 
-def heard(member: GiaobanAttendee) -> tuple[int, ...]:
-    """Packets of sound so far, on the receiving connection and on the one before that still stands."""
+def heard(member: GiaobanAttendee) -> dict[PeerConnection, int]:
+    """Packets of sound so far, on the receiving connection and on the one before while it still stands."""
     connections = (member.receiver, member.participant.former_receiver)
-    return tuple(
-        sum(stream.packets for stream in each.stats().streams if stream.kind == "audio") if each else 0
+    return {
+        each: sum(stream.packets for stream in each.stats().streams if stream.kind == "audio")
         for each in connections
-    )
+        if each is not None
+    }
+
+
+def heard_more(now: Mapping[PeerConnection, int], before: Mapping[PeerConnection, int]) -> bool:
+    """Whether a packet came between two looks: a connection that is new or gone is none."""
+    return any(packets > before.get(each, 0) for each, packets in now.items())
 
 
 def is_back(member: GiaobanAttendee) -> bool:
@@ -86,7 +93,7 @@ def is_back(member: GiaobanAttendee) -> bool:
         member.participant.joined.is_set()
         and member.receiver is not None
         and all(peer.state == "connected" for peer in peers)
-        and heard(member)[0] > 0
+        and heard(member)[member.receiver] > 0
     )
 
 

@@ -33,6 +33,7 @@ class Publisher:
         send: Callable[[bytes], None],
         *,
         stamped: bool = False,
+        first: int = 0,
     ) -> None:
         self.keyframe_requests = 0
         self.retransmitted = 0
@@ -41,7 +42,7 @@ class Publisher:
         self._protect, self._send = protect.protect, send
         self._paused: set[int] = set()  # sources of layers that nobody wants
         self._count = 0  # frames of 20 ms since the start
-        self._audio = AudioTrack(clip, tracks, stamped=stamped)
+        self._audio = AudioTrack(clip, tracks, stamped=stamped, first=first)
         self._video = {
             ssrc: VideoTrack(frames, clip.video_interval, ssrc, tracks.video_mid, rid)
             for frames, (rid, ssrc) in zip(

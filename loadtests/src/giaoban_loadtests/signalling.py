@@ -7,6 +7,7 @@ It joins, publishes, answers offers, and comes back by itself as the protocol as
 import asyncio
 import json
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -148,6 +149,7 @@ class Participant:
         self.joined_time = 0.0  # when it was answered by `joined`
         self._token: str | None = None
         self._leaving = False
+        self._sounding_since: float | None = None
         self._socket: websockets.ClientConnection | None = None
         self._requests = 0
         self._publishing: str | None = None  # id of the `publish` whose reply is awaited
@@ -369,12 +371,15 @@ class Participant:
             return None
         self._close(self._former_publisher)
         former = self._former_publisher = self._keep(self.publisher)
+        # Somebody goes on with the sound, whatever connection carries it.
+        self._sounding_since = self._sounding_since or time.monotonic()
         self.publisher = PeerConnection(
             clip=self._clip,
             pacer=self._pacer,
             local_ip=self._local_ip,
             decrypt_every=self._decrypt_every,
             stamped=self._stamped,
+            sounding_since=self._sounding_since,
         )
         self._watch(self.publisher)
         if former is not None:

@@ -23,9 +23,11 @@ Send = Callable[[bytes], None]
 class AudioTrack:
     """An Opus stream."""
 
-    __slots__ = ("_packets", "_sequence", "_stamped", "_time", "packets", "payload_bytes", "ssrc")
+    __slots__ = ("_first", "_packets", "_sequence", "_stamped", "_time", "packets", "payload_bytes", "ssrc")
 
-    def __init__(self, clip: Clip, tracks: sdp.PublishedTracks, *, stamped: bool) -> None:
+    def __init__(self, clip: Clip, tracks: sdp.PublishedTracks, *, stamped: bool, first: int = 0) -> None:
+        """`first` is the frame of the clip to begin with; it is played again and again."""
+        self._first = first
         self.ssrc = tracks.audio_ssrc
         self.packets = 0
         self.payload_bytes = 0
@@ -40,7 +42,7 @@ class AudioTrack:
 
     def frame(self, count: int, protect: Protect, send: Send) -> None:
         """Send the packet of frame `count`."""
-        rest, payload_bytes = self._packets[self.packets % len(self._packets)]
+        rest, payload_bytes = self._packets[(self._first + self.packets) % len(self._packets)]
         packet = rtp.HEADER.pack(
             0x90, sdp.OPUS_PAYLOAD_TYPE, self._sequence, (self._time + count * 960) & 0xFFFFFFFF, self.ssrc
         )

@@ -10,6 +10,7 @@ from giaoban_loadtests.clips import Clip, VideoFrame
 from giaoban_loadtests.publish import Publisher
 from giaoban_loadtests.receive import ReceivedStream
 from giaoban_loadtests.sdp import PublishedTracks
+from giaoban_loadtests.tracks import AudioTrack
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -157,6 +158,18 @@ def test_layers_are_streams_of_their_own() -> None:
     publisher.request_keyframe(0xD)
     publisher.frame()
     assert publisher.keyframes == before + 1
+
+
+def test_sound_goes_on_where_it_was() -> None:
+    """A connection that replaces another begins with the frame of the clip that is due, not with the first."""
+    made, sent = clip(), list[bytes]()
+    for first in (0, 3):
+        track = AudioTrack(made, TRACKS, stamped=False, first=first)
+        for count in range(2):
+            track.frame(count, bytes, sent.append)
+    header = rtp.HEADER.size
+    expected = [rest for rest, _ in (track._packets[at % len(track._packets)] for at in (0, 1, 3, 4))]
+    assert [packet[header:] for packet in sent] == expected
 
 
 def test_stamped_sound_tells_when_it_was_sent() -> None:

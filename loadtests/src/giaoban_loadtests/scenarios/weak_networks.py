@@ -13,13 +13,14 @@ for again. The signalling of all weak endpoints shares the line's first address.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from giaoban_loadtests.clips import clips_for
 from giaoban_loadtests.crowd import Crowd
-from giaoban_loadtests.faults import STEP_SECONDS, Silences, all_back, heard
+from giaoban_loadtests.endpoint import PeerConnection
+from giaoban_loadtests.faults import STEP_SECONDS, Silences, all_back, heard, heard_more
 from giaoban_loadtests.gateway_api import GatewayApi
 from giaoban_loadtests.machine import Watch
 from giaoban_loadtests.results import Figure, refuse_if_spoiled
@@ -156,10 +157,10 @@ async def _came(guest: GiaobanAttendee) -> float:
     return asyncio.get_running_loop().time() - began
 
 
-async def _again(guest: GiaobanAttendee, before: tuple[int, ...], back: float) -> float:
+async def _again(guest: GiaobanAttendee, before: Mapping[PeerConnection, int], back: float) -> float:
     loop = asyncio.get_running_loop()
     while loop.time() < back + AGAIN_SECONDS:
-        if sum(heard(guest)) != sum(before):
+        if heard_more(heard(guest), before):
             break
         await asyncio.sleep(STEP_SECONDS)
     return loop.time() - back
