@@ -113,11 +113,25 @@ class Ownership:
             except Conflict:
                 # A write that was cancelled may have been done all the same: then the entry is still ours.
                 entry = await self._bucket.get(_key(self._entry))
-                now = None if entry is None else JournalEntry.decode(entry)
+                now = await self._lost() if entry is None else JournalEntry.decode(entry)
                 if now is None or now.holder != self._entry.holder:
                     break
                 self._entry = replace(self._entry, revision=now.revision)
         raise Replaced("the participant has joined from elsewhere")
+
+    async def _lost(self) -> JournalEntry | None:
+        """Writes the entry again when the server has lost its store; None when somebody has deleted it.
+
+        Revisions only grow, unless the store begins anew: then the next one is smaller than ours.
+        """
+        try:
+            revision = await self._bucket.create(_key(self._entry), _encode(self._entry))
+        except Conflict:
+            return None
+        if revision < self._entry.revision:
+            return replace(self._entry, revision=revision)
+        await self._bucket.delete(_key(self._entry), revision)
+        return None
 
 
 class Journal:

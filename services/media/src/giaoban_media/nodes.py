@@ -89,6 +89,10 @@ class Nodes:
         said = self._known
         async for change in self._bucket.watch(">"):
             if change is SYNCED:
+                for lost in self._known.keys() - said.keys():
+                    # No entry is ever deleted: the server has lost its store.
+                    said[lost] = (self._known[lost][0], 0)
+                    self.report(lost, self.health(lost))
                 self._known = said
                 self.synced.set()
             elif change is RESTARTED:

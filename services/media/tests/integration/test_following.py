@@ -2,20 +2,33 @@
 """What a replica knows from its buckets while NATS dies and comes back, on a server of the test's own."""
 
 import asyncio
+import contextlib
+import shutil
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import astuple
 from functools import partial
 from pathlib import Path
 
+import nats.errors
 import pytest
 from giaoban_kit.clock import SystemClock
 from giaoban_kit.config import ServiceConfig
 from giaoban_kit.events import connect_nats
 from giaoban_kit.ids import new_id
-from giaoban_kit.kv import ensure_bucket
+from giaoban_kit.kv import Bucket, ensure_bucket
 from giaoban_kit.testing.servers import NatsServer, nats_server
 from giaoban_media.conference.acts import Change
 from giaoban_media.conference.live import LiveMeeting
-from giaoban_media.conference.model import Conference, Participant, Party, PartyKind, Role
+from giaoban_media.conference.model import (
+    Conference,
+    MicrophonePolicy,
+    Participant,
+    Party,
+    PartyKind,
+    Role,
+    Room,
+    Stage,
+)
 from giaoban_media.domain import NodeHealth
 from giaoban_media.nodes import Nodes
 from nats.js import JetStreamContext
@@ -44,7 +57,25 @@ def _enter(participant: Participant, _: Conference) -> Change:
     return Change(participants=(participant,))
 
 
-async def test_no_node_is_down_because_nats_was(server: NatsServer, own_js: JetStreamContext) -> None:
+async def restart(server: NatsServer, js: JetStreamContext, bucket: str, *, lost: bool) -> None:
+    """Kills the server and starts it again; with an empty store, whose buckets the services make again."""
+    server.kill()
+    if lost:
+        shutil.rmtree(server.directory / "data")
+    server.start()
+    if lost:
+        async with asyncio.timeout(10):
+            while True:
+                with contextlib.suppress(nats.errors.Error, OSError):
+                    await ensure_bucket(js, bucket)
+                    return
+                await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["as it was", "store lost"])
+async def test_no_node_is_down_because_nats_was(
+    server: NatsServer, own_js: JetStreamContext, *, lost: bool
+) -> None:
     """A watch that begins again says every node anew; until then each is what it was."""
     seen: list[tuple[NodeHealth, NodeHealth]] = []
     nodes = Nodes(
@@ -58,13 +89,13 @@ async def test_no_node_is_down_because_nats_was(server: NatsServer, own_js: JetS
     nodes.report("b", NodeHealth.UP)
     await until(lambda: {nodes.health("a"), nodes.health("b")} == {NodeHealth.UP})
     seen.clear()
-    server.kill()
-    server.start()
+    await restart(server, own_js, "test-nodes", lost=lost)
     await until(lambda: len(seen) >= 3, 20)  # both nodes, and that this was all
     assert set(seen) == {(NodeHealth.UP, NodeHealth.UP)}
     nodes.report("b", NodeHealth.DOWN)
     await until(lambda: nodes.health("b") is NodeHealth.DOWN)
     running.cancel()
+    assert {each.key for each in await Bucket(own_js, "test-nodes").entries(">")} == {"a", "b"}
 
 
 async def test_nobody_is_missing_because_nats_was(server: NatsServer, own_js: JetStreamContext) -> None:
@@ -92,6 +123,34 @@ async def test_nobody_is_missing_because_nats_was(server: NatsServer, own_js: Je
     await live.remove_participant(people[0])
     await until(lambda: set(live.conference.participants) == {people[1]})
     running.cancel()
+
+
+async def test_a_meeting_outlives_a_store_that_is_lost(server: NatsServer, own_js: JetStreamContext) -> None:
+    """Whoever knows it writes it again, all at once: room, floor, stage and people; and it can be led on."""
+    bucket, meeting_id = await ensure_bucket(own_js, "test-lost"), new_id()
+    replicas = [LiveMeeting(bucket, meeting_id, lambda: None) for _ in range(2)]
+    running = [asyncio.create_task(each.run()) for each in replicas]
+    for each in replicas:
+        await each.synced.wait()
+    first, second = replicas
+    room = Room(meeting_id, new_id(), MicrophonePolicy.FLOOR, SystemClock().now())
+    await first.update_room(lambda known: known or room)
+    people = [Participant(new_id(), PARTY, Role.DELEGATE, SystemClock().now(), new_id()) for _ in range(3)]
+    for person in people:
+        await first.apply(partial(_enter, person))
+    await first.apply(lambda _: Change(stage=Stage(people[1].id)))
+    before = astuple(first.conference)
+    await until(lambda: astuple(second.conference) == before)
+
+    await restart(server, own_js, "test-lost", lost=True)
+    async with asyncio.timeout(20):
+        while len(await bucket.entries(f"{meeting_id}.>")) < len(people) + 3:
+            await asyncio.sleep(0.1)
+    await until(lambda: astuple(first.conference) == astuple(second.conference) == before)
+    await second.apply(lambda _: Change(stage=Stage(people[2].id)))
+    await until(lambda: first.conference.stage == Stage(people[2].id))
+    for task in running:
+        task.cancel()
 
 
 async def test_each_change_is_told_once_whoever_made_it(own_js: JetStreamContext) -> None:

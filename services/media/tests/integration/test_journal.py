@@ -105,6 +105,34 @@ async def test_a_write_that_was_cancelled_leaves_the_owner_what_it_is(bucket: Bu
     await again.release()
 
 
+async def test_an_entry_that_somebody_deleted_is_not_written_again(bucket: Bucket) -> None:
+    """The participant was sent home, or has left from elsewhere."""
+    journal = Journal(bucket, "one")
+    mine = ticket(1)
+    owner = await journal.own(None, mine, "first")
+    await bucket.delete(f"{mine.room.meeting_id}.{mine.participant_id}")
+    with pytest.raises(Replaced):
+        await owner.write(replace(mine, receiver=7))
+    assert await journal.read(mine.room.meeting_id, mine.participant_id) is None
+
+
+async def test_an_owner_outlives_a_store_that_is_lost(js: JetStreamContext) -> None:
+    """Revisions begin anew, so nobody has deleted the entry: it is written again, and is its owner's."""
+    bucket = await ensure_bucket(js, "test-lost-journal")
+    journal = Journal(bucket, "one")
+    mine = ticket(1)
+    for _ in range(3):
+        await journal.own(None, ticket(2), "other")
+    owner = await journal.own(None, mine, "first")
+    await js.delete_stream("KV_test-lost-journal")
+    await ensure_bucket(js, "test-lost-journal")
+    await owner.write(replace(mine, receiver=7))
+    assert (await known(journal, mine)).ticket.receiver == 7
+    assert (await known(journal, mine)).holder == "first"
+    await owner.release()
+    assert await journal.read(mine.room.meeting_id, mine.participant_id) is None
+
+
 async def test_what_this_version_cannot_read_is_passed_over(bucket: Bucket) -> None:
     """An entry of another version, or none at all, hides no other."""
     journal = Journal(bucket, "one")

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import structlog
-from giaoban_kit.errors import Conflict
+from giaoban_kit.errors import Conflict, GiaobanError
 from giaoban_kit.kv import RESTARTED, SYNCED, Bucket, Deleted, Entry
 from google.protobuf.message import DecodeError
 
@@ -97,7 +98,11 @@ class LiveMeeting:
         """Follows the bucket until cancelled."""
         async for change in self._bucket.watch(f"{self._meeting_id}.>"):
             if change is SYNCED:
-                self._known, self._anew = self._anew or self._known, None
+                before, self._known, self._anew = self._known, self._anew or self._known, None
+                if self.conference.room is None and before.conference.room is not None:
+                    # A room is never deleted: the server has lost its store.
+                    self._known = before
+                    await self._write_again()
                 self.synced.set()
                 self._on_change()
             elif change is RESTARTED:
@@ -187,6 +192,25 @@ class LiveMeeting:
             await self._refresh(entry_key)
             raise
         self._learn(entry_key, data, revision)
+
+    async def _write_again(self) -> None:
+        known, whole = self._known, self.conference
+        known.revisions.clear()
+        entries: list[tuple[str, str, Room | Participant | Floor | Stage]] = [
+            (codec.FLOOR, "", whole.floor),
+            (codec.STAGE, "", whole.stage),
+            *((codec.PARTICIPANT, each.id, each) for each in whole.participants.values()),
+        ]
+        if whole.room is not None:
+            entries.append(
+                (codec.ROOM, "", whole.room)
+            )  # last: a room that is there says that nothing is lost
+        for kind, entry_id, value in entries:
+            with suppress(
+                GiaobanError
+            ):  # another replica was faster; or the watch begins again, and this with it
+                await self._write(kind, entry_id, value)
+        _log.warning("live_state_written_again", meeting_id=self._meeting_id, entries=len(entries))
 
     async def _refresh(self, entry_key: str) -> None:
         entry = await self._bucket.get(entry_key)
