@@ -3,8 +3,8 @@
 
 Done: `endpoints` are in a meeting that is recorded, three of them send. Each of the parts is killed with SIGKILL
 `trials` times (`node`: the media node that carries the meeting; `gateway`: of two that share the address, as in a
-cluster, the one that has the clients); the stack's own supervisor starts it again. Every
-20 ms each endpoint is asked whether sound came; the longest silence of an endpoint is its gap. A WebSocket that was cut
+cluster, the one that has the clients; `nats_store`: NATS, which comes back with an empty store); the stack's own
+supervisor starts it again. Then the chair puts somebody on the stage. Every 20 ms each endpoint is asked whether sound came; the longest silence of an endpoint is its gap. A WebSocket that was cut
 is timed from the kill until it resumed. A trial after which somebody is not back within 20 s counts as such, and the
 next ones go on in a new meeting. One in which the generator itself lost packets or fell behind counts for nothing.
 Must hold: after the media node gap p95 3 s and max 6 s (R1); after any other part no packet lost beyond 0.1 %, nobody
@@ -14,7 +14,9 @@ Sends 180p and sound; everybody gets the picture on the stage and the sound of t
 """
 
 import asyncio
+import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from giaoban_loadtests.clips import Clip, clips_for
@@ -39,7 +41,7 @@ from giaoban_loadtests.systems.giaoban import GiaobanAttendee, GiaobanMeeting, g
 HYPOTHESIS = "Whatever part dies, the meeting goes on"
 PARAMETERS = {"endpoints": 6, "trials": 1}
 SECONDS = 5 * 3_600  # 50 trials of every part; one takes 5 to 12 s when all is well
-PARTS = ("gateway", "identity", "scheduling", "media", "recording", "nats", "postgres", "node")
+PARTS = ("gateway", "identity", "scheduling", "media", "recording", "nats", "nats_store", "postgres", "node")
 STACK = {"GIAOBAN_GATEWAYS": "2"}
 PUBLISHERS = 3
 AFTERWARDS_SECONDS = 3.0  # watched beyond the part's return
@@ -194,12 +196,7 @@ def _figures(part: str, every: list[Trial]) -> list[Figure]:
 
 async def _kill(stack: LocalStack, meeting: GiaobanMeeting, crowd: Crowd, part: str) -> Trial:
     members = list(meeting.attendees)
-    name = part
-    if part == "node":
-        name = carrying_node(*members)
-    elif part == "gateway":
-        # Whoever was killed last has nobody any more: all have gone to the other.
-        name = min(GATEWAY_METRICS, key=stack.times_again)
+    name = _victim(stack, members, part)
     counts = [each.participant.counts for each in members]
     rejoins, joins = sum(c.rejoins for c in counts), sum(c.joins for c in counts)
     resumes = {each: each.participant.counts.resumes for each in members}
@@ -228,7 +225,9 @@ async def _kill(stack: LocalStack, meeting: GiaobanMeeting, crowd: Crowd, part: 
         back.cancel()
         await asyncio.gather(back, return_exceptions=True)
         trial.gaps = await silences.stop()
-    trial.differing = 0 if trial.missing else await all_agree(members, AGREE_SECONDS)
+    if not trial.missing:
+        await _lead_on(meeting)
+        trial.differing = await all_agree(members, AGREE_SECONDS)
     trial.rejoins = sum(c.rejoins for c in counts) - rejoins
     trial.joins = sum(c.joins for c in counts) - joins
     trial.recording_stopped = not await _recorded(meeting)
@@ -248,6 +247,25 @@ async def _kill(stack: LocalStack, meeting: GiaobanMeeting, crowd: Crowd, part: 
     except SpoiledError as error:
         trial.spoiled = str(error)
     return trial
+
+
+def _victim(stack: LocalStack, members: Sequence[GiaobanAttendee], part: str) -> str:
+    """Return the process to kill for a part."""
+    if part == "node":
+        return carrying_node(*members)
+    if part == "gateway":
+        # Whoever was killed last has nobody any more: all have gone to the other.
+        return min(GATEWAY_METRICS, key=stack.times_again)
+    if part == "nats_store":
+        stack.lose_store()
+        return "nats"
+    return part
+
+
+async def _lead_on(meeting: GiaobanMeeting) -> None:
+    """Put one of those who send on the stage, as the chair; raises SignallingError."""
+    senders = [each.participant.participant_id for each in meeting.attendees if each.publisher is not None]
+    await meeting.chair.participant.command("set_stage", participant_id=random.choice(senders))
 
 
 async def _recorded(meeting: GiaobanMeeting) -> bool:

@@ -81,6 +81,11 @@ class Holding:
             raise Replaced("the participant has joined from elsewhere")
         await self.begin(before, node_id, room)
 
+    async def journal_again(self) -> None:
+        """Writes what is held into a journal that was lost."""
+        if self.peer is not None and self._ownership is not None:
+            await self._ownership.write(self.peer.ticket)
+
     async def let_go(self) -> None:
         """Leaves the media running for whoever takes it over."""
         if self.peer is not None:

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from giaoban_kit.clock import Clock
 from giaoban_kit.errors import GiaobanError
-from giaoban_kit.kv import RESTARTED, Bucket, Deleted, Entry
+from giaoban_kit.kv import RESTARTED, SYNCED, Bucket, Deleted, Entry
 from giaoban_kit.tasks import ended
 
 from giaoban_media.capacity import Occupancy
@@ -279,11 +279,18 @@ class Meetings:
 
     async def follow_journal(self) -> None:
         """Tells seats that somebody else holds their participant now; until cancelled."""
+        said: set[str] | None = None
         async for change in self._tickets.watch(">"):
             if change is RESTARTED:
                 self._occupancy.forget()
+                said = set()
+            elif change is SYNCED and said is not None:
+                self._spawn(self._journal_again(said))
+                said = None
             if not isinstance(change, Entry | Deleted):
                 continue
+            if said is not None:
+                said.add(change.key)
             meeting_id, _, participant_id = change.key.partition(".")
             if isinstance(change, Deleted):
                 self._occupancy.seen((meeting_id, participant_id), "")
@@ -294,6 +301,14 @@ class Meetings:
             # Every participant's entry of every replica passes here; only those of our own seats are read whole.
             if seat is not None and (entry := JournalEntry.decode(change)) is not None:
                 seat.superseded(entry.epoch, entry.holder)
+
+    async def _journal_again(self, said: set[str]) -> None:
+        # Whoever is held here and was not spoken of: the server has lost its store.
+        for meeting_id, meeting in list(self._meetings.items()):
+            for seat in list(meeting.seats.values()):
+                if f"{meeting_id}.{seat.participant_id}" not in said:
+                    with contextlib.suppress(GiaobanError):
+                        await seat.holding.journal_again()
 
     async def sweep(self, entry: JournalEntry) -> None:
         """Sends a participant home whose replica died and whom nobody has taken over."""

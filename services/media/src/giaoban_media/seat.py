@@ -91,7 +91,7 @@ class Seat:
         self._node_id = node_id
         self._where = where
         self._sfu = sfu
-        self._holding = Holding(sfu, journal, grant.meeting_id, grant.participant_id)
+        self.holding = Holding(sfu, journal, grant.meeting_id, grant.participant_id)
         self._news = news
         self._clock = clock
         self._on_end = on_end
@@ -122,14 +122,14 @@ class Seat:
         known = self._presence.entry
         if known is not None and known.removed:
             raise ParticipantRemoved("the chair has ended your participation in this meeting")
-        before = await self._holding.read()
+        before = await self.holding.read()
         async with self._media:
             resumed = resume and await self._resume(before, room)
             if resume and not resumed:  # the attempt has written the entry
-                before = await self._holding.read()
+                before = await self.holding.read()
             if not resumed:
                 self._node_id = self._where(self._node_id)
-                await self._holding.begin(before, self._node_id, room)
+                await self.holding.begin(before, self._node_id, room)
                 self._follow_peer()
             answer = ""
             if offer_sdp and not resumed:
@@ -154,20 +154,20 @@ class Seat:
         """The process ends: media is left running for whoever takes it over."""
         self._ended = True
         await self._background.stopped()
-        await self._holding.let_go()
+        await self.holding.let_go()
 
     async def withdraw(self) -> None:
         """The join was refused: what was begun for it ends, what it would have taken over goes on."""
         self._ended = True
         await self._background.stopped()
-        if self._holding.begun:
+        if self.holding.begun:
             with contextlib.suppress(GiaobanError):
-                await self._holding.yield_up()
-        await self._holding.let_go()
+                await self.holding.yield_up()
+        await self.holding.let_go()
 
     def superseded(self, epoch: int, holder: str) -> None:
         """The journal shows an owner; a higher epoch of another seat means that it holds the participant now."""
-        if self._holding.lost_to(epoch, holder):
+        if self.holding.lost_to(epoch, holder):
             self.give_way()
 
     def give_way(self) -> None:
@@ -207,13 +207,13 @@ class Seat:
 
     async def answer(self, negotiation: int, sdp: str) -> None:
         """The client's answer to an offer of the receiving connection."""
-        if self._holding.peer is not None:
-            await self._holding.peer.answer(negotiation, sdp)
+        if self.holding.peer is not None:
+            await self.holding.peer.answer(negotiation, sdp)
 
     async def restart_ice(self) -> None:
         """A new receiving offer with an ICE restart."""
-        if self._holding.peer is not None:
-            await self._holding.peer.restart_ice()
+        if self.holding.peer is not None:
+            await self.holding.peer.restart_ice()
 
     def set_view(self, view: View) -> None:
         """What the client wants to see."""
@@ -254,25 +254,25 @@ class Seat:
         me = self._presence.entry
         if me is not None and me.streams and self.grant.role not in SPEAKERS:
             return False  # what it sent as a speaker must end
-        if not await self._holding.resume(before, room):
+        if not await self.holding.resume(before, room):
             return False
-        if self._holding.peer is not None:
-            self._node_id = self._holding.peer.ticket.node_id
+        if self.holding.peer is not None:
+            self._node_id = self.holding.peer.ticket.node_id
             if me is not None:
-                self._holding.peer.published_before(me.streams)
+                self.holding.peer.published_before(me.streams)
         self._follow_peer()
         return True
 
     def _follow_peer(self) -> None:
-        if self._holding.peer is not None:
-            self._background.spawn(self._follow(self._holding.peer))
+        if self.holding.peer is not None:
+            self._background.spawn(self._follow(self.holding.peer))
         # What is sent and received where the room was before ends when the new connections carry it.
         self._leave_former_in(FORMER_KEPT)
 
     async def _publish(self, offer_sdp: str, streams: Sequence[Stream]) -> str:
-        if self._holding.peer is None:
+        if self.holding.peer is None:
             raise MediaLost("media is being restored; try again in a moment")
-        done = await self._holding.peer.publish(offer_sdp, streams)
+        done = await self.holding.peer.publish(offer_sdp, streams)
         if done.fresh:
             self._pending = tuple(streams)
         else:
@@ -282,19 +282,19 @@ class Seat:
 
     async def _close_microphones(self, streams: Sequence[Stream]) -> None:
         # Before anybody can hear: media flows only after the client has the answer.
-        assert self._holding.peer is not None  # noqa: S101 - the caller has just published on it
+        assert self.holding.peer is not None  # noqa: S101 - the caller has just published on it
         me = self._presence.entry
         conference = self._live.conference
         if me is not None:
             mine = replace(me, streams=tuple(streams))
             others = {**conference.participants, me.id: mine}
-            await self._holding.peer.mute(muted_mids(replace(conference, participants=others), me.id))
+            await self.holding.peer.mute(muted_mids(replace(conference, participants=others), me.id))
         else:
-            await self._holding.peer.mute([each.mid for each in streams if each.source is Source.MICROPHONE])
+            await self.holding.peer.mute([each.mid for each in streams if each.source is Source.MICROPHONE])
 
     async def _follow(self, peer: Peer) -> None:
         async for event in peer.events():
-            if peer is not self._holding.peer or self._ended:
+            if peer is not self.holding.peer or self._ended:
                 return
             match event:
                 case ReceiveOffer() | FeedsChanged():
@@ -307,7 +307,7 @@ class Seat:
                     self._note_quality(event.percent)
                 case PeerLost():
                     async with self._media:
-                        self._holding.peer = None
+                        self.holding.peer = None
                     self.wake()
                     return
                 case ReceivingLost():
@@ -321,8 +321,8 @@ class Seat:
         self._leave_former_in(HANDOVER)
 
     def _leave_former_in(self, seconds: float) -> None:
-        if self._holding.former is not None:
-            self._background.later("former", seconds, self._holding.leave_former)
+        if self.holding.former is not None:
+            self._background.later("former", seconds, self.holding.leave_former)
 
     def _unpublished(self) -> None:
         if self._pending is not None:
@@ -372,13 +372,13 @@ class Seat:
             raise ParticipantRemoved("the chair has ended your participation in this meeting")
         async with self._media:
             node_id = self._where(self._node_id)
-            if self._holding.peer is not None and (
-                self._holding.peer.ticket.room != room or node_id != self._node_id
+            if self.holding.peer is not None and (
+                self.holding.peer.ticket.room != room or node_id != self._node_id
             ):
-                await self._holding.let_go()
-            if self._holding.peer is None:
+                await self.holding.let_go()
+            if self.holding.peer is None:
                 await self._restore(room, node_id)
-            peer = self._holding.peer
+            peer = self.holding.peer
         if peer is None:
             return
         now = desired(self._live.conference, self.participant_id, self._view)
@@ -399,7 +399,7 @@ class Seat:
             return
         self._pending = None
         self._node_id = node_id
-        await self._holding.begin_again(node_id, room)
+        await self.holding.begin_again(node_id, room)
         self._follow_peer()
         await self._presence.moved(node_id, publishes=self.grant.role in SPEAKERS)
         self.messages.put_nowait(RejoinNeeded("the meeting was moved to another media node"))
@@ -415,13 +415,13 @@ class Seat:
         self._ended = True
         self.messages.put_nowait(Ended(Replaced("you have joined this meeting from elsewhere")))
         await self._background.stopped()
-        await self._background.eventually(self._holding.yield_up)
+        await self._background.eventually(self.holding.yield_up)
         self._finish()
 
     async def _lose(self) -> None:
         # Whoever has come back elsewhere has the place, the floor, and perhaps our media, though nobody told us.
         try:
-            ours = await self._holding.is_ours()
+            ours = await self.holding.is_ours()
         except GiaobanError:
             self._background.later(_GRACE, RETRY_DELAY, self._lose)
         else:
@@ -435,8 +435,8 @@ class Seat:
             self.messages.put_nowait(Ended(error))
         me = self._presence.entry or self._presence.last
         await self._background.stopped()  # nothing is begun any more of what ends here
-        await self._holding.end()
-        await self._background.eventually(self._holding.release)
+        await self.holding.end()
+        await self._background.eventually(self.holding.release)
         if not keep_entry:
             await self._background.eventually(lambda: depart(self._live, self.participant_id))
         if me is not None:
