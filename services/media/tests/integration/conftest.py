@@ -34,7 +34,7 @@ from giaoban_kit.tokens import sign_grant
 from giaoban_loadtests.clips import Clip, clips_for
 from giaoban_loadtests.endpoint import PeerConnection
 from giaoban_loadtests.publish import Pacer
-from giaoban_media.main import JOURNAL, NODES
+from giaoban_media.main import JOURNAL, NODES, RESERVATIONS
 
 NAMES = ("Quận 1", "Bình Tân", "Củ Chi", "Nhà Bè")
 
@@ -434,11 +434,13 @@ def nats_as(house: House, service: str) -> ServiceConfig:
 
 
 async def forget(house: House) -> None:
-    """Both replicas begin anew, with nobody on the nodes and nothing measured: what the test before made them send
-    would decide for some seconds where the next people go."""
+    """Both replicas begin anew, with nobody on the nodes, nothing held and nothing measured.
+
+    What the test before made them send would decide for some seconds where the next people go.
+    """
     await asyncio.gather(*(each.process.stop() for each in house.replicas.values()))
     async with connect_nats(nats_as(house, "media")) as nats:
-        for name in (JOURNAL, NODES):
+        for name in (JOURNAL, NODES, RESERVATIONS):
             bucket = await open_bucket(nats.jetstream(), name)
             for entry in await bucket.entries(">"):
                 await bucket.delete(entry.key)
