@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from giaoban_dev.infra.credentials import Credentials
 from giaoban_dev.infra.errors import InfraError
-from giaoban_dev.infra.janus import render
+from giaoban_dev.infra.janus import JanusNode, JanusPorts, render
 from giaoban_dev.infra.nats import BUCKETS, SERVICES, STREAMS, permissions
 from giaoban_dev.stack import settings
 from giaoban_dev.stack.keys import service_jwks_file, tls_files
@@ -86,6 +86,30 @@ def test_configuration_values_are_quoted() -> None:
     )
     with pytest.raises(ValueError, match="control character"):
         render({"general": {"a": "x\ny"}})
+
+
+def test_a_node_is_started_with_what_is_tried_out(tmp_path: Path) -> None:
+    """`tried.json` replaces settings of janus.jcfg and nothing else; one that cannot be read stops the node by name."""
+    node = JanusNode(
+        "a",
+        tmp_path,
+        ports=JanusPorts(api=8188, admin=7188, rtp=(20000, 24999)),
+        media_ip="192.0.2.1",
+        credentials=Credentials(tmp_path / "credentials"),
+        events=None,
+        event_loops=2,
+    )
+    file = tmp_path / "etc" / "janus.jcfg"
+    node._write_configuration()
+    ours = file.read_text(encoding="utf-8")
+    (tmp_path / "tried.json").write_text('{"general": {"event_loops": 0}, "nat": {"ice_tcp": false}}')
+    node._write_configuration()
+    assert file.read_text(encoding="utf-8") == ours.replace("event_loops = 2", "event_loops = 0").replace(
+        "ice_tcp = true", "ice_tcp = false"
+    )
+    (tmp_path / "tried.json").write_text("{")
+    with pytest.raises(InfraError, match=r"tried\.json"):
+        node._write_configuration()
 
 
 def test_no_service_may_publish_under_anothers_name() -> None:

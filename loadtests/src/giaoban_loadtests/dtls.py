@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Owns DTLS-SRTP: the handshake over datagrams, the check of the peer's fingerprint, the exported SRTP keys.
 
-Sans-IO over OpenSSL's memory BIO (RFC 5764, RFC 8122). One certificate and one context serve the whole process.
+Sans-IO over OpenSSL's memory BIO (RFC 5764, RFC 8122). One certificate serves the whole process.
 """
 
 import datetime as dt
 import hmac
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -20,8 +21,12 @@ Role = Literal["client", "server"]
 MTU = 1200  # UDP payload bytes of one handshake datagram
 _EXPORT_LABEL = b"EXTRACTOR-dtls_srtp"
 _MAX_DATAGRAM_BYTES = 2048
-# Name → (master key bytes, master salt bytes), in order of preference (RFC 5764 section 4.1.2, RFC 7714).
-SRTP_PROFILES = {"SRTP_AEAD_AES_256_GCM": (32, 12), "SRTP_AES128_CM_SHA1_80": (16, 14)}
+# Name → (master key bytes, master salt bytes), what Chromium offers and in its order (RFC 5764 section 4.1.2, RFC 7714).
+SRTP_PROFILES = {
+    "SRTP_AEAD_AES_256_GCM": (32, 12),
+    "SRTP_AEAD_AES_128_GCM": (16, 12),
+    "SRTP_AES128_CM_SHA1_80": (16, 14),
+}
 _HASHES: dict[str, hashes.HashAlgorithm] = {
     "sha-256": hashes.SHA256(),
     "sha-384": hashes.SHA384(),
@@ -58,14 +63,8 @@ class SrtpKeys:
     remote: bytes
 
 
-@dataclass(frozen=True)
-class _Identity:
-    context: SSL.Context
-    fingerprint: Fingerprint
-
-
 @lru_cache(maxsize=1)
-def _identity() -> _Identity:
+def _certificate() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "giaoban-loadtests")])
     now = dt.datetime.now(dt.UTC)
@@ -79,22 +78,28 @@ def _identity() -> _Identity:
         .not_valid_after(now + dt.timedelta(days=30))
         .sign(key, hashes.SHA256())
     )
+    return certificate, key
+
+
+@lru_cache(maxsize=len(SRTP_PROFILES) + 1)
+def _context(profiles: tuple[str, ...]) -> SSL.Context:
+    certificate, key = _certificate()
     context = SSL.Context(SSL.DTLS_METHOD)
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _verify)
     context.use_certificate(certificate)
     context.use_privatekey(key)
-    context.set_tlsext_use_srtp(":".join(SRTP_PROFILES).encode())
+    context.set_tlsext_use_srtp(":".join(profiles).encode())
     context.set_cipher_list(b"ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256")
     # Every datagram is handled as it comes: buffers between them would only cost memory.
     context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-    return _Identity(
-        context, Fingerprint("sha-256", certificate.fingerprint(hashes.SHA256()).hex(":").upper())
-    )
+    return context
 
 
+@lru_cache(maxsize=1)
 def own_fingerprint() -> Fingerprint:
     """Return the fingerprint of this process' certificate, for the SDP."""
-    return _identity().fingerprint
+    certificate, _ = _certificate()
+    return Fingerprint("sha-256", certificate.fingerprint(hashes.SHA256()).hex(":").upper())
 
 
 def _verify(connection: SSL.Connection, certificate: object, _error: int, depth: int, _ok: int) -> bool:
@@ -109,17 +114,19 @@ def _verify(connection: SSL.Connection, certificate: object, _error: int, depth:
 class DtlsSession:
     """One DTLS association as `role`; the peer's certificate must have the fingerprint `expected`.
 
-    Feed it datagrams and call `on_timer` every tenth of a second or so until `keys` are there; send what `outgoing`
+    `profiles` are the names of SRTP_PROFILES that are offered. Feed it datagrams and call `on_timer` every tenth of a second or so until `keys` are there; send what `outgoing`
     returns after each call. All of them raise DtlsError when the association is over.
     """
 
-    def __init__(self, role: Role, expected: Fingerprint) -> None:
+    def __init__(
+        self, role: Role, expected: Fingerprint, profiles: Sequence[str] = tuple(SRTP_PROFILES)
+    ) -> None:
         self.keys: SrtpKeys | None = None
         self.closed = False
         self._role = role
         self._hello: list[bytes] = []  # our first flight, until the peer has said anything
         self._again: list[bytes] = []
-        self._connection = SSL.Connection(_identity().context)
+        self._connection = SSL.Connection(_context(tuple(profiles)))
         self._connection.set_app_data(expected)
         self._connection.set_ciphertext_mtu(MTU)
         if role == "client":

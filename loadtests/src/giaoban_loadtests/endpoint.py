@@ -16,7 +16,7 @@ from typing import Literal
 
 from giaoban_loadtests import rtp, sdp, stun
 from giaoban_loadtests.clips import Clip
-from giaoban_loadtests.dtls import DtlsError, DtlsSession, Role, own_fingerprint
+from giaoban_loadtests.dtls import SRTP_PROFILES, DtlsError, DtlsSession, Role, own_fingerprint
 from giaoban_loadtests.ice import Address, IceAgent
 from giaoban_loadtests.inbound import Inbound
 from giaoban_loadtests.publish import FRAME_SECONDS, Pacer, Publisher
@@ -83,7 +83,9 @@ class PeerConnection:
         on_delay: Callable[[float], None] | None = None,
         rids: Sequence[str] = RIDS,
         sounding_since: float | None = None,
+        srtp_profiles: Sequence[str] = tuple(SRTP_PROFILES),
     ) -> None:
+        self._srtp_profiles = srtp_profiles
         self._sounding_since = sounding_since
         if (clip is None) != (pacer is None):
             raise ValueError("clip and pacer go together: a publisher needs both, a receiver neither")
@@ -189,7 +191,7 @@ class PeerConnection:
         self._ice.set_remote(remote.ufrag, remote.password, remote.candidates)
         if before is None:
             self.state, self._role = "connecting", role
-            self._dtls = DtlsSession(role, remote.fingerprint)
+            self._dtls = DtlsSession(role, remote.fingerprint, self._srtp_profiles)
             self._after("connect", CONNECT_TIMEOUT, self._on_connect_timeout)
         self._check()
 

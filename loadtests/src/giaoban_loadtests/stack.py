@@ -143,6 +143,11 @@ class LocalStack:
         if answer.get("janus") != "success":
             raise SystemFailedError(f"{name} refused accept_new_sessions: {answer}")
 
+    async def try_settings(self, name: str, settings: Mapping[str, Mapping[str, int | bool]]) -> None:
+        """Start a node again with these settings of janus.jcfg in place of ours; without any, with ours."""
+        (self.state / name / "tried.json").write_text(json.dumps(settings), encoding="utf-8")
+        await self.kill_and_wait(name, READY_SECONDS)
+
     @staticmethod
     def node_of(media_port: int) -> str:
         """Return the media node that has a UDP port."""

@@ -14,6 +14,7 @@ import websockets
 
 from giaoban_dev.infra.addresses import own_addresses
 from giaoban_dev.infra.credentials import Credentials
+from giaoban_dev.infra.errors import InfraError
 from giaoban_dev.infra.janus_root import janus_root, sandbox
 from giaoban_dev.infra.process import Process, ensure_port_free, raise_open_files_limit
 
@@ -80,6 +81,9 @@ class JanusNode:
 
     `media_ip` is the local address media flows on (never loopback: Janus skips it); `public_ip` the one told to
     clients when a 1:1 NAT stands before the node. Secrets: janus-api, janus-admin, janus-room (the admin_key).
+
+    Settings of janus.jcfg are tried out with a file `tried.json` in the directory, as {"general": {"event_loops": 1}};
+    it counts from the next start.
     """
 
     def __init__(
@@ -189,13 +193,26 @@ class JanusNode:
         etc = self.directory / "etc"
         etc.mkdir(parents=True, exist_ok=True)
         self.recordings.mkdir(parents=True, exist_ok=True)
-        for name, sections in self._configuration().items():
+        configuration = self._configuration()
+        for section, settings in self._tried().items():
+            configuration["janus.jcfg"].setdefault(section, {}).update(settings)
+        for name, sections in configuration.items():
             file = etc / name
             file.unlink(missing_ok=True)
             # Secrets stand in these files: nobody else may read them, and nobody write them.
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400)
             with os.fdopen(descriptor, "w", encoding="utf-8") as out:
                 out.write(render(sections))
+
+    def _tried(self) -> dict[str, dict[str, str | int | bool | list[str]]]:
+        file = self.directory / "tried.json"
+        if not file.exists():
+            return {}
+        try:
+            tried: dict[str, dict[str, str | int | bool | list[str]]] = json.loads(file.read_text("utf-8"))
+        except ValueError as error:
+            raise InfraError(f"{file}: {error}. Mend it or delete it.") from error
+        return tried
 
     def _configuration(self) -> dict[str, dict[str, dict[str, str | int | bool | list[str]]]]:
         nat: dict[str, str | int | bool | list[str]] = {

@@ -12,6 +12,7 @@ from typing import Any, Self
 import websockets
 
 from giaoban_loadtests.clips import Clip
+from giaoban_loadtests.dtls import SRTP_PROFILES
 from giaoban_loadtests.endpoint import ConnectionFailedError, PeerConnection
 from giaoban_loadtests.systems import Attendee, Media, SystemFailedError
 
@@ -142,6 +143,7 @@ class JanusAttendee:
             local_ip=media.local_ip,
             decrypt_every=media.decrypt_every,
             stamped=True,
+            srtp_profiles=self._meeting.srtp_profiles,
         )
         handle = await link.attach()
         self._handles.append(handle)
@@ -166,7 +168,10 @@ class JanusAttendee:
             return
         media, link = self._media, self._meeting.link
         self.receiver = PeerConnection(
-            local_ip=media.local_ip, decrypt_every=media.decrypt_every, on_delay=media.on_delay
+            local_ip=media.local_ip,
+            decrypt_every=media.decrypt_every,
+            on_delay=media.on_delay,
+            srtp_profiles=self._meeting.srtp_profiles,
         )
         handle = await link.attach()
         self._handles.append(handle)
@@ -201,8 +206,8 @@ class JanusAttendee:
 class JanusMeeting:
     """A room; media flows as arranged, in the lowest layer, as Giaoban does it."""
 
-    def __init__(self, link: JanusLink, room: str, media: Media) -> None:
-        self.link, self.room = link, room
+    def __init__(self, link: JanusLink, room: str, media: Media, srtp_profiles: Sequence[str]) -> None:
+        self.link, self.room, self.srtp_profiles = link, room, srtp_profiles
         self.attendees: list[JanusAttendee] = []
         self._media = media
         self._heard: list[str] = []
@@ -230,13 +235,20 @@ class JanusMeeting:
 
 
 class Janus:
-    """A running Janus node."""
+    """A running Janus node. `helpers` are the threads of a room that forward to its receivers, none by default."""
 
     name = "janus"
 
-    def __init__(self, access: JanusAccess, processes: Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        access: JanusAccess,
+        processes: Mapping[str, int] | None = None,
+        *,
+        helpers: int = 0,
+        srtp_profiles: Sequence[str] = tuple(SRTP_PROFILES),
+    ) -> None:
         self.processes: Mapping[str, int] = processes or {}
-        self._access = access
+        self._access, self._helpers, self._srtp_profiles = access, helpers, srtp_profiles
         self._rooms = itertools.count()
 
     @property
@@ -249,9 +261,14 @@ class Janus:
         async with JanusLink.opened(self._access) as link:
             room, handle = f"loadtest-{next(self._rooms)}", await link.attach()
             await link.send(
-                handle, request="create", room=room, admin_key=self._access.admin_key, publishers=size
+                handle,
+                request="create",
+                room=room,
+                admin_key=self._access.admin_key,
+                publishers=size,
+                threads=self._helpers,
             )
-            meeting = JanusMeeting(link, room, media)
+            meeting = JanusMeeting(link, room, media, self._srtp_profiles)
             try:
                 yield meeting
             finally:
