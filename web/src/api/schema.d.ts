@@ -2632,7 +2632,7 @@ export interface operations {
     list_sites: {
         parameters: {
             query?: {
-                /** @description matches without diacritics */
+                /** @description Names that begin with it come first, then whatever has words that begin with its words. Diacritics, case and punctuation make no difference. */
                 query?: string;
                 /** @description this unit and the units below */
                 unit_id?: string | null;
@@ -2715,7 +2715,7 @@ export interface operations {
     list_users: {
         parameters: {
             query?: {
-                /** @description matches without diacritics */
+                /** @description Names that begin with it come first, then whatever has words that begin with its words. Diacritics, case and punctuation make no difference. */
                 query?: string;
                 /** @description this unit and the units below */
                 unit_id?: string | null;

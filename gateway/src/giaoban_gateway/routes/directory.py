@@ -15,7 +15,11 @@ from giaoban_gateway.schemas.directory import Me, MeUpdate, Site, Unit, User
 
 router = APIRouter(tags=["directory"])
 
-Search = Annotated[str, Query(max_length=100, pattern=NO_NUL, description="matches without diacritics")]
+FOUND = (
+    "Names that begin with it come first, then whatever has words that begin with its words. "
+    "Diacritics, case and punctuation make no difference."
+)
+Search = Annotated[str, Query(max_length=100, pattern=NO_NUL, description=FOUND)]
 InUnit = Annotated[str | None, Query(pattern=ULID_PATTERN, description="this unit and the units below")]
 
 

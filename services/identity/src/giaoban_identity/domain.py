@@ -7,7 +7,7 @@ Pure: standard library only, no clock, no input or output.
 import enum
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -24,6 +24,7 @@ MIN_DEVICE_KEY = 32  # device keys are stored as a fast digest, so they must be 
 MAX_CLIENT_ADDRESS = 64
 MAX_REFRESH_TOKEN = 128
 MAX_QUERY = 100
+MAX_WORD = 64  # of a search text: what is beyond does not count; PostgreSQL's lexemes end at 2 KiB
 MAX_PAGE_TOKEN = 1024
 MAX_PAGE_SIZE = 200
 DEFAULT_PAGE_SIZE = 50
@@ -36,6 +37,8 @@ MAX_TREE_DEPTH = 12
 CODE_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _DIGITS = re.compile(r"\d+")
 _SPACES = re.compile(r"\s+")
+_WORDS = re.compile(r"[^\W_]+")
+_LAST_CHARACTER = "\U0010ffff"
 
 
 class Locale(enum.Enum):
@@ -307,19 +310,49 @@ def sort_key(name: str) -> str:
     return _DIGITS.sub(lambda match: match.group().lstrip("0").rjust(8, "0"), fold(name))
 
 
-def search_words(query: str) -> tuple[str, ...]:
-    """The folded words of a query; an entry matches when it contains every one."""
-    return tuple(dict.fromkeys(fold(query).split()))
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What somebody has typed, the last word perhaps half of one.
+
+    It finds the names that begin with it, and after them the entries in which each of its words begins a word. Names
+    begin with it from the sort key `beginning` up to, not including, `end`.
+    """
+
+    beginning: str
+    words: tuple[str, ...]
+
+    @property
+    def end(self) -> str:
+        """Greater than every sort key that begins with `beginning`."""
+        return self.beginning + _LAST_CHARACTER
+
+    def is_begun_by(self, key: str) -> bool:
+        """Whether the name with this sort key begins with what was typed."""
+        return key.startswith(self.beginning)
+
+    def has_words_in(self, text: str) -> bool:
+        """Whether each word, and there must be one, begins a word of this search text."""
+        return bool(self.words) and all(f" {word}" in f" {text}" for word in self.words)
+
+
+def search(query: str) -> Search:
+    """What a query stands for; an empty one finds everything."""
+    return Search(sort_key(query), tuple(dict.fromkeys(_words(query))))
+
+
+def _words(text: str) -> Sequence[str]:
+    """The folded words; whatever is neither letter nor digit stands between two."""
+    return [word[:MAX_WORD] for word in _WORDS.findall(fold(text))]
 
 
 def site_search_text(site: Site) -> str:
     """What a query for sites is compared with."""
-    return fold(f"{site.name} {site.code}")
+    return " ".join(_words(f"{site.name} {site.code}"))
 
 
 def user_search_text(user: User) -> str:
     """What a query for users is compared with; the mail address is not searchable."""
-    return fold(f"{user.display_name} {user.username} {user.office}")
+    return " ".join(_words(f"{user.display_name} {user.username} {user.office}"))
 
 
 def permissions_by_unit(assignments: Iterable[RoleAssignment]) -> dict[str, frozenset[Permission]]:

@@ -21,6 +21,7 @@ from giaoban_identity.domain import (
     RefreshToken,
     Role,
     RoleAssignment,
+    Search,
     Session,
     SigningKey,
     Site,
@@ -79,18 +80,21 @@ class Directory(Protocol):
     async def find_sites(
         self,
         organisation_id: str,
-        words: Sequence[str],
+        search: Search,
         under: Unit | None,
         after: PageMark | None,
         limit: int,
     ) -> Sequence[Site]:
-        """Active sites that contain every folded word, in or below `under`, by sort key then id."""
+        """Active sites in or below `under`: those whose names begin with what was typed, then those with its words.
+
+        Both by sort key, then id.
+        """
         ...
 
     async def find_users(
         self,
         organisation_id: str,
-        words: Sequence[str],
+        search: Search,
         under: Unit | None,
         after: PageMark | None,
         limit: int,

@@ -21,7 +21,7 @@ from giaoban_identity.domain import (
     is_permitted,
     permissions_by_unit,
     roles_with,
-    search_words,
+    search,
     sort_key,
 )
 from giaoban_identity.errors import UnitNotFound, UserNotFound
@@ -76,7 +76,7 @@ class Identity:
         """A page of sites and where the next one starts, if there is one. Errors: UNIT_NOT_FOUND."""
         async with self._begin.reading() as directory:
             under = await _unit(directory, organisation_id, unit_id) if unit_id is not None else None
-            found = await directory.find_sites(organisation_id, search_words(query), under, after, limit + 1)
+            found = await directory.find_sites(organisation_id, search(query), under, after, limit + 1)
         last = found[limit - 1] if len(found) > limit else None
         return found[:limit], PageMark(sort_key(last.name), last.id) if last else None
 
@@ -86,7 +86,7 @@ class Identity:
         """A page of users, as `sites`. Errors: UNIT_NOT_FOUND."""
         async with self._begin.reading() as directory:
             under = await _unit(directory, organisation_id, unit_id) if unit_id is not None else None
-            found = await directory.find_users(organisation_id, search_words(query), under, after, limit + 1)
+            found = await directory.find_users(organisation_id, search(query), under, after, limit + 1)
         last = found[limit - 1] if len(found) > limit else None
         return found[:limit], PageMark(sort_key(last.display_name), last.id) if last else None
 

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Owns the questions to identity's tables of the directory, and how a row becomes a domain object."""
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from functools import lru_cache
@@ -23,6 +22,7 @@ from giaoban_identity.domain import (
     PartyRef,
     Role,
     RoleAssignment,
+    Search,
     Site,
     SiteKind,
     Unit,
@@ -31,11 +31,18 @@ from giaoban_identity.domain import (
     sort_key,
     user_search_text,
 )
-from giaoban_identity.store_tables import OrganisationRow, RoleRow, SiteRow, UnitRow, UserRow, metadata
+from giaoban_identity.store_tables import (
+    OrganisationRow,
+    RoleRow,
+    SiteRow,
+    UnitRow,
+    UserRow,
+    metadata,
+    words_of,
+)
 
 # asyncpg sends at most 32767 parameters in one statement; the widest row has a dozen.
 ROWS_PER_STATEMENT = 2000
-_WILDCARDS = re.compile(r"[%_\\]")
 
 
 def _organisation(row: Any) -> Organisation:
@@ -265,40 +272,46 @@ class SqlDirectory:
     async def find_sites(
         self,
         organisation_id: str,
-        words: Sequence[str],
+        search: Search,
         under: Unit | None,
         after: PageMark | None,
         limit: int,
     ) -> Sequence[Site]:
-        return [_site(row) for row in await self._page(_SITE, organisation_id, words, under, after, limit)]
+        return [_site(row) for row in await self._find(_SITE, organisation_id, search, under, after, limit)]
 
     async def find_users(
         self,
         organisation_id: str,
-        words: Sequence[str],
+        search: Search,
         under: Unit | None,
         after: PageMark | None,
         limit: int,
     ) -> Sequence[User]:
-        return [_user(row) for row in await self._page(_USER, organisation_id, words, under, after, limit)]
+        return [_user(row) for row in await self._find(_USER, organisation_id, search, under, after, limit)]
 
-    async def _page(
+    async def _find(
         self,
         table: sa.Table,
         organisation_id: str,
-        words: Sequence[str],
+        search: Search,
         under: Unit | None,
         after: PageMark | None,
         limit: int,
     ) -> Sequence[Any]:
-        statement = _page(table, len(words), under=under is not None, after=after is not None)
-        values: dict[str, Any] = {"organisation_id": organisation_id, "most": limit}
-        values |= {f"pattern_{number}": _containing(word) for number, word in enumerate(words)}
+        values = {"organisation_id": organisation_id, "beginning": search.beginning, "end": search.end}
         if under is not None:
             values["path"] = under.path
-        if after is not None:
-            values |= {"after_key": after.sort_key, "after_id": after.id}
-        return await self._all(statement, **values)
+        found = list[Any]()
+        if after is None or search.is_begun_by(after.sort_key):
+            statement = _page(table, begun=True, under=under is not None, after=after is not None)
+            found += await self._all(statement, **values, **_mark(after), most=limit)
+            after = None
+        if len(found) < limit and search.words:
+            statement = _page(table, begun=False, under=under is not None, after=after is not None)
+            found += await self._all(
+                statement, **values, **_mark(after), words=_lexemes(search.words), most=limit - len(found)
+            )
+        return found
 
     async def roles_of(self, organisation_id: str, user_id: str) -> Sequence[RoleAssignment]:
         rows = await self._all(_ROLES_OF, organisation_id=organisation_id, user_id=user_id)
@@ -393,24 +406,35 @@ class SqlDirectory:
         await upsert(self._connection, RoleRow, rows)
 
 
-def _containing(word: str) -> str:
-    """The LIKE pattern of what contains the word."""
-    return "%" + _WILDCARDS.sub(r"\\\g<0>", word) + "%"
+def _mark(after: PageMark | None) -> dict[str, str]:
+    return {"after_key": after.sort_key, "after_id": after.id} if after is not None else {}
 
 
-@lru_cache(maxsize=1024)  # a query has at most half as many words as characters
-def _page(table: sa.Table, words: int, *, under: bool, after: bool) -> Any:
-    """Active entries by sort key and id that contain every word, as `find_sites` says."""
-    statement = sa.select(table).where(
-        table.c.organisation_id == _OF_ORGANISATION,
-        table.c.active,
-        *(table.c.search_text.like(sa.bindparam(f"pattern_{number}")) for number in range(words)),
-    )
+def _lexemes(words: Sequence[str]) -> str:
+    """The tsquery of what has a word that begins with each of these: letters and digits, so nothing to escape."""
+    return " & ".join(f"'{word}':*" for word in words)
+
+
+@lru_cache(maxsize=16)
+def _page(table: sa.Table, *, begun: bool, under: bool, after: bool) -> Any:
+    """Active entries by sort key and id: those whose names begin with what was typed, or the others with its words."""
+    mine = sa.select(table).where(table.c.organisation_id == _OF_ORGANISATION, table.c.active)
+    begins = sa.and_(table.c.sort_key >= sa.bindparam("beginning"), table.c.sort_key < sa.bindparam("end"))
+    if begun:
+        entries: sa.FromClause = table
+        statement = mine.where(begins)
+    else:
+        words = sa.cast(sa.bindparam("words", type_=sa.Text), postgresql.TSQUERY)
+        having = mine.where(words_of(table.c.search_text).op("@@")(words), sa.not_(begins))
+        # Else PostgreSQL walks along the index of pages until a page is full: past all entries, when few have the
+        # words or these stand together.
+        entries = having.cte("having").prefix_with("MATERIALIZED")
+        statement = sa.select(entries)
     if under:
-        statement = statement.join(_UNIT, _UNIT.c.id == table.c.unit_id).where(
+        statement = statement.join(_UNIT, _UNIT.c.id == entries.c.unit_id).where(
             sa.func.starts_with(_UNIT.c.path, sa.bindparam("path"))
         )
     if after:
         mark = sa.tuple_(sa.bindparam("after_key"), sa.bindparam("after_id"))
-        statement = statement.where(sa.tuple_(table.c.sort_key, table.c.id) > mark)
-    return statement.order_by(table.c.sort_key, table.c.id).limit(sa.bindparam("most"))
+        statement = statement.where(sa.tuple_(entries.c.sort_key, entries.c.id) > mark)
+    return statement.order_by(entries.c.sort_key, entries.c.id).limit(sa.bindparam("most"))

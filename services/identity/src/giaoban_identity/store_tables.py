@@ -27,6 +27,17 @@ def bytewise(**options: Any) -> Any:
     return Field(sa_column=sa.Column(sa.Text(collation=BYTEWISE), nullable=False, **options))
 
 
+def words_of(search_text: Any) -> Any:
+    """The words of a search text as PostgreSQL's text search compares them: as they are, in no language."""
+    return sa.func.array_to_tsvector(sa.func.string_to_array(search_text, sa.literal_column("' '")))
+
+
+def _words_index(name: str) -> sa.Index:
+    # Without fastupdate: else a search after an import reads what was not sorted in yet.
+    words = words_of(sa.literal_column("search_text"))
+    return sa.Index(name, words, postgresql_using="gin", postgresql_with={"fastupdate": "off"})
+
+
 class OrganisationRow(Base, table=True):
     __tablename__ = "organisation"
     id: str = Field(primary_key=True)
@@ -52,6 +63,7 @@ class UserRow(Base, table=True):
     __table_args__ = (
         sa.UniqueConstraint("organisation_id", "username"),
         sa.Index("user_account_page", "organisation_id", "sort_key", "id"),
+        _words_index("user_account_words"),
     )
     id: str = bytewise(primary_key=True)
     organisation_id: str = Field(foreign_key="organisation.id")
@@ -71,6 +83,7 @@ class SiteRow(Base, table=True):
     __table_args__ = (
         sa.UniqueConstraint("organisation_id", "code"),
         sa.Index("site_page", "organisation_id", "sort_key", "id"),
+        _words_index("site_words"),
     )
     id: str = bytewise(primary_key=True)
     organisation_id: str = Field(foreign_key="organisation.id")

@@ -19,6 +19,7 @@ from giaoban_identity.domain import (
     RefreshToken,
     Role,
     RoleAssignment,
+    Search,
     Session,
     SigningKey,
     Site,
@@ -106,38 +107,40 @@ class MemoryDirectory:
     async def find_sites(
         self,
         organisation_id: str,
-        words: Sequence[str],
+        search: Search,
         under: Unit | None,
         after: PageMark | None,
         limit: int,
     ) -> Sequence[Site]:
         found = sorted(
-            (sort_key(site.name), site.id)
+            (not search.is_begun_by(sort_key(site.name)), sort_key(site.name), site.id)
             for site in self._state.sites.values()
             if site.organisation_id == organisation_id
             and site.active
             and self._below(site.unit_id, under)
-            and all(word in site_search_text(site) for word in words)
+            and (search.is_begun_by(sort_key(site.name)) or search.has_words_in(site_search_text(site)))
         )
-        return [self._state.sites[i] for key, i in found if after is None or (key, i) > _mark(after)][:limit]
+        return [self._state.sites[each[2]] for each in found if each > _mark(search, after)][:limit]
 
     async def find_users(
         self,
         organisation_id: str,
-        words: Sequence[str],
+        search: Search,
         under: Unit | None,
         after: PageMark | None,
         limit: int,
     ) -> Sequence[User]:
         found = sorted(
-            (sort_key(user.display_name), user.id)
+            (not search.is_begun_by(sort_key(user.display_name)), sort_key(user.display_name), user.id)
             for user in self._state.users.values()
             if user.organisation_id == organisation_id
             and user.active
             and self._below(user.unit_id, under)
-            and all(word in user_search_text(user) for word in words)
+            and (
+                search.is_begun_by(sort_key(user.display_name)) or search.has_words_in(user_search_text(user))
+            )
         )
-        return [self._state.users[i] for key, i in found if after is None or (key, i) > _mark(after)][:limit]
+        return [self._state.users[each[2]] for each in found if each > _mark(search, after)][:limit]
 
     async def roles_of(self, organisation_id: str, user_id: str) -> Sequence[RoleAssignment]:
         held = [
@@ -208,8 +211,10 @@ class MemoryDirectory:
         self._state.roles.update(roles)
 
 
-def _mark(after: PageMark) -> tuple[str, str]:
-    return (after.sort_key, after.id)
+def _mark(search: Search, after: PageMark | None) -> tuple[bool, str, str]:
+    if after is None:
+        return False, "", ""
+    return not search.is_begun_by(after.sort_key), after.sort_key, after.id
 
 
 class MemoryCredentials:

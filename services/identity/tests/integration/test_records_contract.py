@@ -23,6 +23,7 @@ from giaoban_identity.domain import (
     SiteKind,
     Unit,
     User,
+    search,
     sort_key,
 )
 from giaoban_identity.ports import Records, Transactions
@@ -92,31 +93,60 @@ class TestDirectory:
         async with begin() as records:
             await records.directory.put_sites([after])
         async with begin() as records:
-            assert await records.directory.find_sites(ORG.id, ["cu"], None, None, 9) == []
-            assert list(await records.directory.find_sites(ORG.id, ["moi"], None, None, 9)) == [after]
+            assert await records.directory.find_sites(ORG.id, search("cu"), None, None, 9) == []
+            assert list(await records.directory.find_sites(ORG.id, search("moi"), None, None, 9)) == [after]
             assert await records.directory.sites_by_code(ORG.id, ["s", "unknown"]) == {"s": after}
 
     async def test_finding(self, begin: Transactions) -> None:
-        """Every word must be there; inactive and foreign entries never come; wildcards are letters."""
+        """Each word begins a word; inactive and foreign entries never come; what is no letter stands between words."""
         root, foreign = unit("root"), unit("root", organisation=OTHER)
         entries = [
             user("a", root, name="Đặng Bình Tân"),
-            user("b", root, name="Tân Phú 100%"),
+            user("b", root, name="Tân Phú (100%)"),
             user("c", root, name="Bình Tân", active=False),
             user("d", foreign, name="Bình Tân"),
+            user("le.e_f", root, name="x" * 200),
         ]
         async with begin() as records:
             await settle(records, [root, foreign], *entries)
         async with begin() as records:
 
-            async def find(*words: str) -> list[str]:
-                found = await records.directory.find_users(ORG.id, words, None, None, 9)
+            async def find(query: str) -> list[str]:
+                found = await records.directory.find_users(ORG.id, search(query), None, None, 9)
                 return [one.username for one in found]
 
-            assert await find("tan") == ["a", "b"]
-            assert await find("tan", "dang") == ["a"]
-            assert await find("0%") == ["b"]
-            assert await find("_") == await find("\\") == []
+            assert await find("ta") == ["b", "a"]
+            assert await find("tan d") == ["a"]
+            assert await find("100") == await find("phú 1") == await find("tân phú (") == ["b"]
+            assert await find("le.e_f") == await find("f e") == await find("x" * 100) == ["le.e_f"]
+            assert (
+                await find("an")
+                == await find("%")
+                == await find("_")
+                == await find("\\")
+                == await find("' & z")
+                == []
+            )
+
+    async def test_names_that_begin_with_the_query_come_first(self, begin: Transactions) -> None:
+        """They come in their order, then the others in theirs; a page ends and begins anywhere, each entry comes once."""
+        root = unit("root")
+        inner, beside = unit("inner", root), unit("beside", root)
+        names = ["An Bình 2", "Bình 10", "Bình 2", "Cao Bình", "Bình", "An Bình 10", "Cao Lan"]
+        sites = [site(str(n), inner, name=name) for n, name in enumerate(names)]
+        async with begin() as records:
+            await settle(records, [root, inner, beside], *sites, site("x", beside, name="Bình"))
+        ordered = ["Bình", "Bình 2", "Bình 10", "An Bình 2", "An Bình 10", "Cao Bình"]
+        async with begin() as records:
+            for size in (1, 2, 3, 4, 9):
+                pages, mark = list[str](), None
+                while True:
+                    found = await records.directory.find_sites(ORG.id, search("BÌNH"), inner, mark, size)
+                    pages += [each.name for each in found]
+                    if len(found) < size:
+                        break
+                    mark = PageMark(sort_key(found[-1].name), found[-1].id)
+                assert pages == ordered, size
 
     async def test_reading_sees_what_was_committed(self, begin: Transactions) -> None:
         """Questions need no transaction, and see what an ended one left."""
@@ -136,10 +166,10 @@ class TestDirectory:
             await settle(records, [root, inner, beside], *sites, site("x", beside))
         async with begin() as records:
             ordered = sorted(sites, key=lambda one: (sort_key(one.name), one.id))
-            found = await records.directory.find_sites(ORG.id, [], inner, None, 9)
+            found = await records.directory.find_sites(ORG.id, search(""), inner, None, 9)
             assert list(found) == ordered
             mark = PageMark(sort_key(ordered[1].name), ordered[1].id)
-            assert list(await records.directory.find_sites(ORG.id, [], root, mark, 1)) == [ordered[2]]
+            assert list(await records.directory.find_sites(ORG.id, search(""), root, mark, 1)) == [ordered[2]]
 
     async def test_parties_and_holders(self, begin: Transactions) -> None:
         """Names come in the order asked; roles are those held in that very unit."""

@@ -15,7 +15,7 @@ from giaoban_identity.domain import (
     is_permitted,
     locked_for,
     permissions_by_unit,
-    search_words,
+    search,
     sort_key,
 )
 from hypothesis import given, settings
@@ -58,8 +58,24 @@ class TestFold:
         assert sorted(names, key=sort_key) == ["Bình Tân", "Quận 1", "Quận 2", "Quận 10"]
 
     def test_a_query_is_a_set_of_words(self) -> None:
-        """Words are folded and each is looked for once."""
-        assert search_words("  Tân bình TAN ") == ("tan", "binh")
+        """Words are folded, each is looked for once, and nothing but letters and digits is in them."""
+        assert search("  Tân bình TAN ").words == ("tan", "binh")
+        assert search("UBND P.Bến_Nghé (Q.1)").words == ("ubnd", "p", "ben", "nghe", "q", "1")
+        assert search("'&|!:*").words == ()
+
+    def test_a_query_begins_names(self) -> None:
+        """What was typed is compared as names are ordered: numbers by value, so a whole one begins only itself."""
+        assert search("Quận 1").is_begun_by(sort_key("quan 1 (cũ)"))
+        assert not search("Quận 1").is_begun_by(sort_key("Quận 10"))
+        assert search("").is_begun_by(sort_key("Quận 10"))
+
+    @settings(max_examples=2000)
+    @given(st.text(), st.text())
+    def test_begun_names_lie_between_beginning_and_end(self, query: str, name: str) -> None:
+        """The range that the database reads holds the names that begin with the query, and no others."""
+        typed = search(query)
+        for key in (sort_key(name), sort_key(query + name)):
+            assert typed.is_begun_by(key) == (typed.beginning <= key < typed.end)
 
 
 class TestPermissions:

@@ -189,7 +189,8 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSites(self, request, context):
-        """Sites of the caller's organisation; `query` matches without diacritics. Idempotent.
+        """Sites of the caller's organisation. Those come first whose names begin with `query`, then those in which each of its
+        words begins a word; diacritics, case and punctuation make no difference. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

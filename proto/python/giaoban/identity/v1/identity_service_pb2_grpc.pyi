@@ -42,7 +42,9 @@ class IdentityServiceStub:
     ListUnits: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListUnitsRequest, _identity_service_pb2.ListUnitsResponse]
     """Every unit of the caller's organisation, parents before children. Idempotent."""
     ListSites: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListSitesRequest, _identity_service_pb2.ListSitesResponse]
-    """Sites of the caller's organisation; `query` matches without diacritics. Idempotent."""
+    """Sites of the caller's organisation. Those come first whose names begin with `query`, then those in which each of its
+    words begins a word; diacritics, case and punctuation make no difference. Idempotent.
+    """
     ListUsers: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.ListUsersRequest, _identity_service_pb2.ListUsersResponse]
     """Users of the caller's organisation (no mail addresses); `query` as above. Idempotent."""
     BatchGetParties: _aio.UnaryUnaryMultiCallable[_identity_service_pb2.BatchGetPartiesRequest, _identity_service_pb2.BatchGetPartiesResponse]
@@ -151,7 +153,9 @@ class IdentityServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _identity_service_pb2.ListSitesRequest,
         context: _aio.ServicerContext[_identity_service_pb2.ListSitesRequest, _abc.Awaitable[_identity_service_pb2.ListSitesResponse]],
     ) -> _abc.Awaitable[_identity_service_pb2.ListSitesResponse]:
-        """Sites of the caller's organisation; `query` matches without diacritics. Idempotent."""
+        """Sites of the caller's organisation. Those come first whose names begin with `query`, then those in which each of its
+        words begins a word; diacritics, case and punctuation make no difference. Idempotent.
+        """
 
     @_abc_1.abstractmethod
     def ListUsers(
