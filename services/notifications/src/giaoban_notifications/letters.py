@@ -4,10 +4,15 @@
 import hashlib
 import re
 from datetime import datetime
+from email.charset import QP, Charset
 from email.errors import MessageError
+from email.header import Header
 from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
+from email.mime.application import MIMEApplication
+from email.mime.multipart import MIMEMultipart
+from email.mime.nonmultipart import MIMENonMultipart
+from email.policy import compat32
+from email.utils import format_datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
@@ -18,6 +23,11 @@ from giaoban_notifications.invite import calendar_file
 from giaoban_notifications.texts import LABELS, PHRASES, Phrases, format_length, format_when
 
 _BREAKS = re.compile(r"[\s\x00-\x1f\x7f]+")
+# The parts are put together by the older half of `email`: the newer one parses every header that it is given, which took
+# longer than all else of a letter.
+_LINES_END_IN_CRLF = compat32.clone(linesep="\r\n")
+_UTF8 = Charset("utf-8")
+_UTF8.body_encoding = QP
 
 
 def _line(text: str) -> str:
@@ -53,8 +63,7 @@ class JinjaLetters:
         self, kind: Kind, meeting: Meeting, recipient: Recipient, event_id: str, at: datetime
     ) -> bytes:
         """The whole mail with its calendar file; empty without a usable address. Errors: EVENT_UNUSABLE."""
-        to = _address(_line(recipient.display_name), recipient.email)
-        if to is None:
+        if not _usable(recipient.email):
             return b""
         phrases, labels = PHRASES[recipient.locale, kind], LABELS[recipient.locale]
         words = self._words(meeting, recipient.locale)
@@ -67,21 +76,24 @@ class JinjaLetters:
             (labels.reason, meeting.cancel_reason if kind is Kind.MEETING_CANCELLED else ""),
         ]
         link = f"{self._public_url}/meetings/{meeting.id}"
-        mail = self._mail(phrases, words, facts, link, recipient, to, event_id, at)
         method, file = calendar_file(
             kind, meeting, recipient, organizer=self._sender.addr_spec, link=link, at=at
         )
+        alternatives = self._alternatives(phrases, words, facts, link, recipient)
         # Inside the alternatives for programs that show an invitation, attached for all others.
-        mail.add_alternative(file.decode(), subtype="calendar", params={"method": method})
-        mail.add_attachment(file, maintype="application", subtype="ics", filename="invite.ics")
-        return _finished(mail, recipient.locale)
+        calendar = _text(file.decode(), "calendar")
+        calendar.set_param("method", method)
+        alternatives.attach(calendar)
+        attached = MIMEApplication(file, "ics")
+        attached["Content-Disposition"] = 'attachment; filename="invite.ics"'
+        mail = MIMEMultipart("mixed", _subparts=[alternatives, attached])
+        return self._finished(mail, phrases.subject.format(**words), recipient, event_id, at)
 
     def recording_mail(
         self, kind: Kind, recording: Recording, recipient: Recipient, event_id: str, at: datetime
     ) -> bytes:
         """The whole mail; empty without a usable address."""
-        to = _address(_line(recipient.display_name), recipient.email)
-        if to is None:
+        if not _usable(recipient.email):
             return b""
         phrases, labels = PHRASES[recipient.locale, kind], LABELS[recipient.locale]
         words = {"title": _line(recording.meeting_title), "unit": "", "when": ""}
@@ -90,9 +102,8 @@ class JinjaLetters:
             (labels.reason, recording.failure if kind is Kind.RECORDING_FAILED else ""),
         ]
         link = f"{self._public_url}/meetings/{recording.meeting_id}"
-        return _finished(
-            self._mail(phrases, words, facts, link, recipient, to, event_id, at), recipient.locale
-        )
+        mail = self._alternatives(phrases, words, facts, link, recipient)
+        return self._finished(mail, phrases.subject.format(**words), recipient, event_id, at)
 
     def _words(self, meeting: Meeting, locale: Locale) -> dict[str, str]:
         try:
@@ -102,40 +113,40 @@ class JinjaLetters:
         when = format_when(meeting.start.astimezone(zone), meeting.time_zone, locale)
         return {"title": _line(meeting.title), "unit": _line(meeting.unit_name), "when": when}
 
-    def _mail(  # the parts of one letter
+    def _alternatives(
         self,
         phrases: Phrases,
         words: dict[str, str],
         facts: list[tuple[str, str]],
         link: str,
         recipient: Recipient,
-        to: Address,
-        event_id: str,
-        at: datetime,
-    ) -> EmailMessage:
+    ) -> MIMEMultipart:
         labels = LABELS[recipient.locale]
-        name = _line(recipient.display_name)
-        subject = phrases.subject.format(**words)
         context = {
             "phrases": phrases,
             "labels": labels,
             "language": recipient.locale.value,
-            "subject": subject,
-            "salutation": labels.salutation.format(name=name),
+            "subject": phrases.subject.format(**words),
+            "salutation": labels.salutation.format(name=_line(recipient.display_name)),
             "opening": phrases.opening.format(**words),
             "facts": [(label, value) for label, value in facts if value],
             "link": link,
         }
-        mail = EmailMessage(policy=SMTP)
+        plain = self._templates.get_template("letter.txt.j2").render(context)
+        page = self._templates.get_template("letter.html.j2").render(context)
+        return MIMEMultipart("alternative", _subparts=[_text(plain, "plain"), _text(page, "html")])
+
+    def _finished(
+        self, mail: MIMEMultipart, subject: str, recipient: Recipient, event_id: str, at: datetime
+    ) -> bytes:
         mail["Message-ID"] = self._message_id(event_id, recipient.user_id)
-        mail["Date"] = at
-        mail["Subject"] = subject
-        mail["From"] = self._sender
-        mail["To"] = to
+        mail["Date"] = format_datetime(at)
+        mail["Subject"] = Header(subject, _UTF8, header_name="Subject").encode()
+        mail["From"] = _mailbox("From", self._sender.display_name, self._sender.addr_spec)
+        mail["To"] = _mailbox("To", _line(recipient.display_name), recipient.email)
         mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: holiday replies stay away
-        mail.set_content(self._templates.get_template("letter.txt.j2").render(context))
-        mail.add_alternative(self._templates.get_template("letter.html.j2").render(context), subtype="html")
-        return mail
+        mail["Content-Language"] = recipient.locale.value
+        return mail.as_bytes(policy=_LINES_END_IN_CRLF)
 
     def _message_id(self, event_id: str, user_id: str) -> str:
         """The same for every attempt at the same mail, so that a second copy is known as one."""
@@ -143,15 +154,20 @@ class JinjaLetters:
         return f"<{digest}@{self._sender.domain}>"
 
 
-def _finished(mail: EmailMessage, locale: Locale) -> bytes:
-    # Last: adding parts moves every Content header of the whole into the first part.
-    mail["Content-Language"] = locale.value
-    return mail.as_bytes()
+def _text(content: str, subtype: str) -> MIMENonMultipart:
+    part = MIMENonMultipart("text", subtype, charset="utf-8")
+    part.set_payload(content, _UTF8)
+    return part
 
 
-def _address(name: str, email: str) -> Address | None:
-    """None when the address cannot stand in a header: one such person must not cost the others their mail."""
+def _mailbox(header: str, name: str, address: str) -> str:
+    """The name in encoded words (RFC 2047), whatever is in it, so that nothing in it needs quotes."""
+    return f"{Header(name, _UTF8, header_name=header).encode()} <{address}>" if name else address
+
+
+def _usable(email: str) -> bool:
+    """Whether the address can stand in a header: one such person must not cost the others their mail."""
     try:
-        return Address(name, addr_spec=email) if email.isascii() else None
+        return email.isascii() and bool(Address(addr_spec=email).domain)
     except (MessageError, ValueError, IndexError):
-        return None
+        return False
