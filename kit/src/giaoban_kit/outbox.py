@@ -17,6 +17,7 @@ from nats.js.errors import TooManyStalledMsgsError
 from prometheus_client import Counter, Gauge
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from giaoban_kit.db import Database
@@ -111,6 +112,18 @@ async def first_time(session: AsyncSession, consumer: str, event_id: str) -> boo
     connection = await session.connection()
     result = await connection.execute(insert.on_conflict_do_nothing().returning(inbox_table.c.event_id))
     return result.first() is not None
+
+
+async def has_seen(connection: AsyncConnection, consumer: str, event_id: str) -> bool:
+    """Whether `first_time` was told of this event in a transaction that committed: before what is dear is done."""
+    mine = (
+        inbox_table.c.consumer == sa.bindparam("consumer"),
+        inbox_table.c.event_id == sa.bindparam("event_id"),
+    )
+    found = await connection.execute(
+        sa.select(sa.exists().where(*mine)), {"consumer": consumer, "event_id": event_id}
+    )
+    return bool(found.scalar_one())
 
 
 @asynccontextmanager

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Owns the way to the mail server: SMTP (RFC 5321). No mail address ever reaches a log or an error text."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -28,27 +29,39 @@ class SmtpServer:
 
 
 class SmtpMailer:
-    """The `Mailer` port: one connection per mail, so that one bad mail disturbs no other."""
+    """The `Mailer` port. A connection serves one mail after the other until one fails, so that none disturbs another."""
 
     def __init__(self, server: SmtpServer, sender: str) -> None:
         self._server = server
         self._sender = sender
+        self._kept: aiosmtplib.SMTP | None = None
 
     async def send(self, address: str, message: bytes) -> None:
         """Returns when the server has taken responsibility. Errors: MailRefused, MailDelayed."""
-        server = self._server
-        client = aiosmtplib.SMTP(
-            hostname=server.host,
-            port=server.port,
-            username=server.username,
-            password=server.password,
-            use_tls=server.security == "tls",
-            start_tls=server.security == "starttls",
-            timeout=server.timeout.total_seconds(),
-        )
+        kept = self._kept is not None
         try:
-            async with client:
-                await client.sendmail(self._sender, [address], message)
+            await self._send(address, message)
+        except MailDelayed:
+            if not kept:
+                raise
+            await self._send(address, message)  # servers end connections after some time or so many mails
+
+    async def hang_up(self) -> None:
+        """Ends the connection that was kept for the next mail, if there is one."""
+        client, self._kept = self._kept, None
+        if client is not None:
+            with suppress(aiosmtplib.SMTPException, OSError):  # the server was faster
+                await client.quit()
+            client.close()
+
+    async def _send(self, address: str, message: bytes) -> None:
+        sent = False
+        try:
+            if self._kept is None:
+                self._kept = self._client()
+                await self._kept.connect()
+            await self._kept.sendmail(self._sender, [address], message)
+            sent = True
         except aiosmtplib.SMTPRecipientsRefused as error:
             raise _judge(error.recipients[0].code) from None
         except aiosmtplib.SMTPAuthenticationError as error:
@@ -60,6 +73,21 @@ class SmtpMailer:
             raise _judge(error.code) from None
         except Exception as error:  # noqa: BLE001  # whatever it is, it must not cost the other mails their turn
             raise MailDelayed(type(error).__name__) from None
+        finally:
+            if not sent:
+                await self.hang_up()
+
+    def _client(self) -> aiosmtplib.SMTP:
+        server = self._server
+        return aiosmtplib.SMTP(
+            hostname=server.host,
+            port=server.port,
+            username=server.username,
+            password=server.password,
+            use_tls=server.security == "tls",
+            start_tls=server.security == "starttls",
+            timeout=server.timeout.total_seconds(),
+        )
 
 
 def _judge(code: int) -> MailRefused | MailDelayed:

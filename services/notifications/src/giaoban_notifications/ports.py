@@ -48,8 +48,8 @@ class Letters(Protocol):
 class Inbox(Protocol):
     """The inbox entries of all users."""
 
-    async def add(self, notification: Notification) -> bool:
-        """Adds an entry unless this user was already told of this event; says whether it did."""
+    async def add(self, *notifications: Notification) -> int:
+        """Adds entries but those of users who were already told of the event; says how many."""
         ...
 
     async def get(self, user_id: str, notification_id: str) -> Notification | None:
@@ -78,8 +78,8 @@ class Inbox(Protocol):
 class Deliveries(Protocol):
     """Mails on their way."""
 
-    async def add(self, delivery: Delivery) -> bool:
-        """Adds a mail unless there is one for this event and user; says whether it did."""
+    async def add(self, *deliveries: Delivery) -> int:
+        """Adds mails but those for whose event and user there is one; says how many."""
         ...
 
     async def claim(self, now: datetime, lease_until: datetime, limit: int) -> Sequence[Delivery]:
@@ -124,6 +124,10 @@ class Transactions(Protocol):
 
     def __call__(self) -> AbstractAsyncContextManager[Records]: ...
 
+    async def has_seen(self, consumer: str, event_id: str) -> bool:
+        """Whether this event had its effect by this consumer; asked outside of any transaction."""
+        ...
+
 
 class MailRefused(Exception):  # noqa: N818  # a fact, like our other errors
     """The server will never take this mail. `code`: its reply (RFC 5321, section 4.2)."""
@@ -146,4 +150,8 @@ class Mailer(Protocol):
 
     async def send(self, address: str, message: bytes) -> None:
         """Returns when the server has taken responsibility. Errors: MailRefused, MailDelayed."""
+        ...
+
+    async def hang_up(self) -> None:
+        """Ends the connection that was kept for the next mail, if there is one."""
         ...

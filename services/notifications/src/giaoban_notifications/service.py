@@ -35,10 +35,14 @@ LEASE = timedelta(minutes=2)
 MAILS_PER_CLAIM = 20
 
 Note = Callable[[Records], Awaitable[None]]
+_Told = tuple[Notification, Recipient, bytes]
 
 
 class Announcements:
-    """Turns facts into inbox entries and mails. Each call is one event, and takes effect once."""
+    """Turns facts into inbox entries and mails. Each call is one event, and takes effect once.
+
+    Whether an event was seen is asked before anything else: when NATS has lost its store, those of a day come again.
+    """
 
     def __init__(
         self,
@@ -59,6 +63,8 @@ class Announcements:
         self, consumer: str, event_id: str, at: datetime, meeting: Meeting, invited: Collection[PartyRef]
     ) -> None:
         """Invites everyone."""
+        if await self._begin.has_seen(consumer, event_id):
+            return
         people = await self._people.behind(meeting.organisation_id, invited)
         await self._tell_of_meeting(
             consumer, event_id, at, meeting, [(Kind.MEETING_INVITED, person) for person in people]
@@ -76,6 +82,8 @@ class Announcements:
         announce_to_all: bool,
     ) -> None:
         """Invites who is new, withdraws who is gone, and informs the others when time or title changed."""
+        if await self._begin.has_seen(consumer, event_id):
+            return
         old = {p.user_id: p for p in await self._people.behind(meeting.organisation_id, before)}
         new = {p.user_id: p for p in await self._people.behind(meeting.organisation_id, after)}
         audience = audience_of_change(old, new, announce_to_all=announce_to_all)
@@ -91,6 +99,8 @@ class Announcements:
         self, consumer: str, event_id: str, at: datetime, meeting: Meeting, invited: Collection[PartyRef]
     ) -> None:
         """Tells everyone who was invited."""
+        if await self._begin.has_seen(consumer, event_id):
+            return
         people = await self._people.behind(meeting.organisation_id, invited)
         await self._tell_of_meeting(
             consumer, event_id, at, meeting, [(Kind.MEETING_CANCELLED, person) for person in people]
@@ -100,15 +110,14 @@ class Announcements:
         self, consumer: str, event_id: str, at: datetime, recording: Recording, starter: PartyRef, kind: Kind
     ) -> None:
         """Tells who started the recording that it can be played, or that it failed."""
-        people = await self._people.behind(recording.organisation_id, [starter])
-        async with self._begin() as records:
-            if not await records.first_time(consumer, event_id):
-                return
-            for person in people:
-                title, body = self._letters.about_recording(kind, recording, person)
-                entry = self._entry(event_id, person, kind, title, body, recording.meeting_id)
-                mail = self._letters.recording_mail(kind, recording, person, event_id, at)
-                await self._add(records, entry, person, mail)
+        if await self._begin.has_seen(consumer, event_id):
+            return
+        told = list[_Told]()
+        for person in await self._people.behind(recording.organisation_id, [starter]):
+            title, body = self._letters.about_recording(kind, recording, person)
+            entry = self._entry(event_id, person, kind, title, body, recording.meeting_id)
+            told.append((entry, person, self._letters.recording_mail(kind, recording, person, event_id, at)))
+        await self._tell(consumer, event_id, told)
 
     async def _tell_of_meeting(
         self,
@@ -118,14 +127,19 @@ class Announcements:
         meeting: Meeting,
         told: Sequence[tuple[Kind, Recipient]],
     ) -> None:
+        made = list[_Told]()
+        for kind, person in told:
+            title, body = self._letters.about_meeting(kind, meeting, person)
+            entry = self._entry(event_id, person, kind, title, body, meeting.id)
+            made.append((entry, person, self._letters.meeting_mail(kind, meeting, person, event_id, at)))
+        await self._tell(consumer, event_id, made)
+
+    async def _tell(self, consumer: str, event_id: str, told: Sequence[_Told]) -> None:
         async with self._begin() as records:
-            if not await records.first_time(consumer, event_id):
-                return
-            for kind, person in told:
-                title, body = self._letters.about_meeting(kind, meeting, person)
-                entry = self._entry(event_id, person, kind, title, body, meeting.id)
-                mail = self._letters.meeting_mail(kind, meeting, person, event_id, at)
-                await self._add(records, entry, person, mail)
+            if await records.first_time(consumer, event_id):
+                await records.inbox.add(*(entry for entry, _, _ in told))
+                # An account without a usable address has no mail: it reads its inbox.
+                await records.deliveries.add(*(self._delivery(*each) for each in told if each[2]))
 
     def _entry(
         self, event_id: str, person: Recipient, kind: Kind, title: str, body: str, meeting_id: str
@@ -142,21 +156,16 @@ class Announcements:
             created_at=self._clock.now(),
         )
 
-    async def _add(self, records: Records, entry: Notification, person: Recipient, mail: bytes) -> None:
-        await records.inbox.add(entry)
-        if not mail:
-            return  # an account without a usable address reads its inbox
-        await records.deliveries.add(
-            Delivery(
-                id=self._new_id(),
-                event_id=entry.event_id,
-                user_id=person.user_id,
-                address=person.email,
-                message=mail,
-                state=DeliveryState.PENDING,
-                attempts=0,
-                next_attempt_at=entry.created_at,
-            )
+    def _delivery(self, entry: Notification, person: Recipient, mail: bytes) -> Delivery:
+        return Delivery(
+            id=self._new_id(),
+            event_id=entry.event_id,
+            user_id=person.user_id,
+            address=person.email,
+            message=mail,
+            state=DeliveryState.PENDING,
+            attempts=0,
+            next_attempt_at=entry.created_at,
         )
 
 
@@ -220,13 +229,16 @@ class Postman:
         now = self._clock.now()
         async with self._begin() as records:
             taken = await records.deliveries.claim(now, now + LEASE, MAILS_PER_CLAIM)
-        for delivery in taken:
-            if self._clock.now() >= now + LEASE / 2:
-                break  # a slow server: what is left comes again when its lease ends
-            outcome, note = await self._try(delivery)
-            async with self._begin() as records:
-                await note(records)
-            self._count(outcome)
+        try:
+            for delivery in taken:
+                if self._clock.now() >= now + LEASE / 2:
+                    break  # a slow server: what is left comes again when its lease ends
+                outcome, note = await self._try(delivery)
+                async with self._begin() as records:
+                    await note(records)
+                self._count(outcome)
+        finally:
+            await self._mailer.hang_up()
         return len(taken)
 
     async def _try(self, delivery: Delivery) -> tuple[str, Note]:

@@ -3,7 +3,9 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 from giaoban_kit import outbox
@@ -68,6 +70,8 @@ class DeliveryRow(Base, table=True):
 
 
 MAIL = "mail"
+# asyncpg sends at most 32767 parameters in one statement; the widest row has ten.
+ROWS_PER_STATEMENT = 1000
 
 
 def _notification(row: NotificationRow) -> Notification:
@@ -105,20 +109,9 @@ class SqlInbox:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def add(self, notification: Notification) -> bool:
-        row = NotificationRow(
-            id=notification.id,
-            event_id=notification.event_id,
-            organisation_id=notification.organisation_id,
-            user_id=notification.user_id,
-            kind=notification.kind.value,
-            title=notification.title,
-            body=notification.body,
-            meeting_id=notification.meeting_id,
-            created_at=notification.created_at,
-            read_at=notification.read_at,
-        )
-        return await _insert_once(self._session, NotificationRow, row, ["event_id", "user_id"])
+    async def add(self, *notifications: Notification) -> int:
+        rows = [{**_columns(each), "kind": each.kind.value} for each in notifications]
+        return await _insert_once(self._session, NotificationRow, rows, ["event_id", "user_id"])
 
     async def get(self, user_id: str, notification_id: str) -> Notification | None:
         row = (
@@ -178,20 +171,9 @@ class SqlDeliveries:
     def __init__(self, session: AsyncSession) -> None:
         self._session = session
 
-    async def add(self, delivery: Delivery) -> bool:
-        row = DeliveryRow(
-            id=delivery.id,
-            event_id=delivery.event_id,
-            user_id=delivery.user_id,
-            channel=MAIL,
-            address=delivery.address,
-            message=delivery.message,
-            state=delivery.state.value,
-            attempts=delivery.attempts,
-            next_attempt_at=delivery.next_attempt_at,
-            last_error=delivery.last_error,
-        )
-        return await _insert_once(self._session, DeliveryRow, row, ["event_id", "user_id", "channel"])
+    async def add(self, *deliveries: Delivery) -> int:
+        rows = [{**_columns(each), "channel": MAIL, "state": each.state.value} for each in deliveries]
+        return await _insert_once(self._session, DeliveryRow, rows, ["event_id", "user_id", "channel"])
 
     async def claim(self, now: datetime, lease_until: datetime, limit: int) -> Sequence[Delivery]:
         rows = await self._session.exec(
@@ -230,12 +212,22 @@ class SqlDeliveries:
         )
 
 
+def _columns(record: Notification | Delivery) -> dict[str, Any]:
+    return {each.name: getattr(record, each.name) for each in fields(record)}
+
+
 async def _insert_once(
-    session: AsyncSession, table: type[SQLModel], row: SQLModel, unique: list[str]
-) -> bool:
-    statement = insert(table).values(row.model_dump()).on_conflict_do_nothing(index_elements=unique)
-    added = await session.exec(statement.returning(sa.literal(1)))
-    return added.first() is not None
+    session: AsyncSession, table: type[SQLModel], rows: Sequence[dict[str, Any]], unique: list[str]
+) -> int:
+    added = 0
+    for at in range(0, len(rows), ROWS_PER_STATEMENT):
+        statement = (
+            insert(table)
+            .values(rows[at : at + ROWS_PER_STATEMENT])
+            .on_conflict_do_nothing(index_elements=unique)
+        )
+        added += len((await session.exec(statement.returning(sa.literal(1)))).all())
+    return added
 
 
 class SqlRecords:
@@ -260,3 +252,7 @@ class SqlTransactions:
     async def __call__(self) -> AsyncIterator[SqlRecords]:
         async with self._database.transaction() as session:
             yield SqlRecords(session)
+
+    async def has_seen(self, consumer: str, event_id: str) -> bool:
+        async with self._database.reading() as connection:
+            return await outbox.has_seen(connection, consumer, event_id)

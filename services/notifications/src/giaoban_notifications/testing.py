@@ -25,12 +25,12 @@ class MemoryInbox:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    async def add(self, notification: Notification) -> bool:
+    async def add(self, *notifications: Notification) -> int:
         told = {(n.event_id, n.user_id) for n in self._state.notifications.values()}
-        if (notification.event_id, notification.user_id) in told:
-            return False
-        self._state.notifications[notification.id] = notification
-        return True
+        new = {(n.event_id, n.user_id): n for n in reversed(notifications)}
+        added = {n.id: n for key, n in new.items() if key not in told}
+        self._state.notifications.update(added)
+        return len(added)
 
     async def get(self, user_id: str, notification_id: str) -> Notification | None:
         entry = self._state.notifications.get(notification_id)
@@ -69,12 +69,12 @@ class MemoryDeliveries:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    async def add(self, delivery: Delivery) -> bool:
+    async def add(self, *deliveries: Delivery) -> int:
         known = {(d.event_id, d.user_id) for d in self._state.deliveries.values()}
-        if (delivery.event_id, delivery.user_id) in known:
-            return False
-        self._state.deliveries[delivery.id] = delivery
-        return True
+        new = {(d.event_id, d.user_id): d for d in reversed(deliveries)}
+        added = {d.id: d for key, d in new.items() if key not in known}
+        self._state.deliveries.update(added)
+        return len(added)
 
     async def claim(self, now: datetime, lease_until: datetime, limit: int) -> Sequence[Delivery]:
         due = [
@@ -131,3 +131,6 @@ class MemoryTransactions:
             draft = State(dict(self.state.notifications), dict(self.state.deliveries), set(self.state.seen))
             yield MemoryRecords(draft)
             self.state = draft
+
+    async def has_seen(self, consumer: str, event_id: str) -> bool:
+        return (consumer, event_id) in self.state.seen
