@@ -62,6 +62,10 @@ inbox_table = sa.Table(
     sa.Index("ix_inbox_received_at", "received_at"),
 )
 
+_FIRST_TIME = (  # built once: every event of every consumer asks
+    postgresql.insert(inbox_table).on_conflict_do_nothing().returning(inbox_table.c.event_id)
+)
+
 
 def add_tables(metadata: sa.MetaData) -> None:
     """Adds outbox and inbox to a service's tables, so that `schema_drift` knows them."""
@@ -108,9 +112,8 @@ class Outbox:
 
 async def first_time(session: AsyncSession, consumer: str, event_id: str) -> bool:
     """Whether this consumer sees the event for the first time; remembered if the transaction commits."""
-    insert = postgresql.insert(inbox_table).values(consumer=consumer, event_id=event_id)
     connection = await session.connection()
-    result = await connection.execute(insert.on_conflict_do_nothing().returning(inbox_table.c.event_id))
+    result = await connection.execute(_FIRST_TIME, {"consumer": consumer, "event_id": event_id})
     return result.first() is not None
 
 

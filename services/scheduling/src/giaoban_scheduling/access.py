@@ -28,8 +28,8 @@ class Access:
 
     async def find(self, caller: Caller, meeting_id: str) -> Meeting:
         """A meeting of the caller's organisation, seen or not. Raises: MeetingNotFound."""
-        async with self._begin.reading() as meetings:
-            meeting = await meetings.get(caller.organisation_id, meeting_id)
+        async with self._begin.reading() as records:
+            meeting = await records.meetings.get(caller.organisation_id, meeting_id)
         if meeting is None:
             raise MeetingNotFound
         return meeting

@@ -2,7 +2,7 @@
 """Owns the use cases around coming in: admission, who waits, who was there."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -21,8 +21,6 @@ from giaoban_scheduling.domain import (
     Meeting,
     Outcome,
     Party,
-    PartyKind,
-    PartyRef,
     Presence,
     Role,
     Status,
@@ -44,7 +42,7 @@ from giaoban_scheduling.errors import (
     WaitingLimitReached,
 )
 from giaoban_scheduling.metrics import ADMISSIONS
-from giaoban_scheduling.ports import Caller, Directory, Grants, Records, Transactions
+from giaoban_scheduling.ports import Caller, Directory, Grants, Records, Standing, Transactions
 
 CHECK_HOLDS = timedelta(seconds=5)
 """For how long what identity said of a caller is used once more: from the ticket to the join, not longer."""
@@ -93,12 +91,9 @@ class Entry:
         """
         party = self._just_checked(caller) or await self._party(caller)
         async with self._begin() as records:
-            meeting = await _found(
-                records, caller.organisation_id, meeting_id, lock=True, appointed=_standing_for(party)
-            )
-            previous = await records.admissions.of(meeting.id, party.ref)
-            role = meeting.role_of(party.ref, party.unit_id)
-            outcome = decide_admission(await self._facts(records, caller, meeting, role, previous))
+            found = await records.admissions.standing(caller.organisation_id, meeting_id, party, lock=True)
+            outcome, meeting, role = self._decide(caller, party, found)
+            previous = found.admission if found else None
             ADMISSIONS.labels(outcome.value).inc()
             self._raise_unless_let_in(outcome, meeting)
             admission = self._admission(meeting, party, role, previous, AdmissionState(outcome.value))
@@ -116,14 +111,10 @@ class Entry:
         Errors: those of `request`.
         """
         party = await self._party(caller)
-        async with self._begin() as records:
-            meeting = await _found(
-                records, caller.organisation_id, meeting_id, appointed=_standing_for(party)
-            )
-            previous = await records.admissions.of(meeting.id, party.ref)
-            role = meeting.role_of(party.ref, party.unit_id)
-            facts = await self._facts(records, caller, meeting, role, previous)
-        self._raise_unless_let_in(decide_admission(facts), meeting)
+        async with self._begin.reading() as records:
+            found = await records.admissions.standing(caller.organisation_id, meeting_id, party)
+        outcome, meeting, _ = self._decide(caller, party, found)
+        self._raise_unless_let_in(outcome, meeting)
         self._checked[caller] = self._clock.now(), party
         if len(self._checked) > MAX_CHECKED:
             self._checked.popitem(last=False)
@@ -185,12 +176,17 @@ class Entry:
         async with self._begin() as records:
             if not await records.first_time(event_id):
                 return
-            meeting = await _found(records, organisation_id, stay.meeting_id, lock=True, appointed=())
-            known = await records.presences.get(meeting.id, stay.id) or stay
-            known = known.joined(party, role, at)
-            if meeting.actual_end is not None and known.left_at is None:
-                known = known.left(meeting.actual_end)  # the news came after the end
-            await records.presences.put(known)
+            meeting = await _found(records, organisation_id, stay.meeting_id)
+
+            def there(known: Presence) -> Presence:
+                now = known.joined(party, role, at)
+                if meeting.actual_end is not None and now.left_at is None:
+                    return now.left(meeting.actual_end)  # the news came after the end
+                return now
+
+            if not await records.presences.add(there(stay)):  # the news of its end came first
+                known = await records.presences.get(meeting.id, stay.id) or stay
+                await records.presences.put(there(known))
             started = _started(meeting, at)
             if started != meeting:
                 await records.meetings.save(started)
@@ -200,7 +196,7 @@ class Entry:
         async with self._begin() as records:
             if not await records.first_time(event_id):
                 return
-            meeting = await _found(records, organisation_id, stay.meeting_id, lock=True, appointed=())
+            meeting = await _found(records, organisation_id, stay.meeting_id)
             known = await records.presences.get(meeting.id, stay.id) or stay
             await records.presences.put(known.left(at))
 
@@ -215,16 +211,15 @@ class Entry:
             raise MeetingNotFound
         return party
 
-    async def _facts(
-        self,
-        records: Records,
-        caller: Caller,
-        meeting: Meeting,
-        role: Role | None,
-        previous: Admission | None,
-    ) -> AdmissionFacts:
-        counts = await records.admissions.counts(meeting.id)
-        return AdmissionFacts(
+    def _decide(
+        self, caller: Caller, party: Party, found: Standing | None
+    ) -> tuple[Outcome, Meeting, Role | None]:
+        """The decision, about what, and the role it was made for. Raises: MeetingNotFound."""
+        if found is None:
+            raise MeetingNotFound
+        meeting, previous = found.meeting, found.admission
+        role = meeting.role_of(party.ref, party.unit_id)
+        facts = AdmissionFacts(
             now=self._clock.now(),
             status=meeting.status,
             start=meeting.start,
@@ -233,10 +228,11 @@ class Entry:
             role=role,
             previous=previous.state if previous else None,
             decision=previous.decision if previous else None,
-            admitted=counts.get(AdmissionState.ADMITTED, 0),
-            waiting=counts.get(AdmissionState.WAITING, 0),
+            admitted=found.counts.get(AdmissionState.ADMITTED, 0),
+            waiting=found.counts.get(AdmissionState.WAITING, 0),
             participant_limit=self._participant_limit,
         )
+        return decide_admission(facts), meeting, role
 
     def _admission(
         self,
@@ -274,24 +270,12 @@ class Entry:
         raise refusal
 
 
-async def _found(
-    records: Records,
-    organisation_id: str,
-    meeting_id: str,
-    *,
-    appointed: Collection[PartyRef],
-    lock: bool = False,
-) -> Meeting:
-    # Never all appointments: a large meeting has hundreds, and each of its people comes in.
-    meeting = await records.meetings.get(organisation_id, meeting_id, lock=lock, appointed=appointed)
+async def _found(records: Records, organisation_id: str, meeting_id: str) -> Meeting:
+    """The meeting, locked. Never with its appointments: each of a large meeting's hundreds comes in."""
+    meeting = await records.meetings.get(organisation_id, meeting_id, lock=True, bare=True)
     if meeting is None:
         raise MeetingNotFound
     return meeting
-
-
-def _standing_for(party: Party) -> list[PartyRef]:
-    """Whose appointments let a party in."""
-    return [party.ref, PartyRef(PartyKind.UNIT, party.unit_id)]
 
 
 def _started(meeting: Meeting, at: datetime) -> Meeting:

@@ -57,6 +57,17 @@ class Clash:
     meeting: Meeting
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is stored of somebody who wants to come in, and of the meeting: all that admission is decided by."""
+
+    meeting: Meeting
+    """With the appointments of the party and its unit only."""
+    admission: Admission | None
+    counts: Mapping[AdmissionState, int]
+    """As `Admissions.counts`."""
+
+
 class Meetings(Protocol):
     """The meetings of all organisations; every question names the organisation."""
 
@@ -66,11 +77,11 @@ class Meetings(Protocol):
         meeting_id: str,
         *,
         lock: bool = False,
-        appointed: Collection[PartyRef] | None = None,
+        bare: bool = False,
     ) -> Meeting | None:
         """The meeting; with `lock` nobody else changes it, or who is in it, until the transaction ends.
 
-        `appointed`: with the appointments of these parties only; None for all of them.
+        `bare`: without its appointments, of which a large meeting has hundreds.
         """
         ...
 
@@ -118,6 +129,15 @@ class Admissions(Protocol):
         """By party."""
         ...
 
+    async def standing(
+        self, organisation_id: str, meeting_id: str, party: Party, *, lock: bool = False
+    ) -> Standing | None:
+        """All that a party's admission is decided by, read at one moment; None: no such meeting.
+
+        With `lock` nobody else changes it until the transaction ends.
+        """
+        ...
+
     async def put(self, admission: Admission) -> None:
         """Adds or replaces it."""
         ...
@@ -136,6 +156,10 @@ class Presences(Protocol):
 
     async def get(self, meeting_id: str, presence_id: str) -> Presence | None:
         """By id."""
+        ...
+
+    async def add(self, presence: Presence) -> bool:
+        """Adds it; False, and nothing is done, if it is known already."""
         ...
 
     async def put(self, presence: Presence) -> None:
@@ -225,13 +249,22 @@ class Records(Protocol):
         ...
 
 
+class Reading(Protocol):
+    """What can be asked without a transaction: each question sees what is committed when it is asked."""
+
+    @property
+    def meetings(self) -> Meetings: ...
+    @property
+    def admissions(self) -> Admissions: ...
+
+
 class Transactions(Protocol):
     """Begins a transaction: committed when the block ends, undone when it raises."""
 
     def __call__(self) -> AbstractAsyncContextManager[Records]: ...
 
-    def reading(self) -> AbstractAsyncContextManager[Meetings]:
-        """The meetings for questions alone, without a transaction: each sees what is committed when it is asked."""
+    def reading(self) -> AbstractAsyncContextManager[Reading]:
+        """For questions alone; nothing is to be written there."""
         ...
 
 

@@ -138,8 +138,8 @@ class Scheduling:
             after=after,
             limit=limit + 1,
         )
-        async with self._begin.reading() as meetings:
-            found = await meetings.page(query)
+        async with self._begin.reading() as records:
+            found = await records.meetings.page(query)
         more = len(found) > limit
         page = [(meeting, meeting.role_of(caller.ref, unit_id)) for meeting in found[:limit]]
         return page, PageMark(page[-1][0].start, page[-1][0].id) if more else None

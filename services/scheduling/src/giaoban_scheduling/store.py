@@ -2,7 +2,7 @@
 """Owns scheduling's tables: rows here, frozen domain objects outside. `store_entry` has the rest; nothing else
 imports sqlmodel."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -234,34 +234,26 @@ def _meeting(row: Any, appointments: Sequence[Appointment]) -> Meeting:
     )
 
 
+def meeting_told(row: Any) -> Meeting:
+    """A meeting from its own columns and the column `appointments`."""
+    return _meeting(row, [_appointment_told(*each) for each in row.appointments or ()])
+
+
 # What is asked whenever somebody comes in is built once: building costs more than asking.
 _MEETING, _APPOINTMENT = metadata.tables["meeting"], metadata.tables["appointment"]
 _FIND = sa.select(_MEETING).where(
     _MEETING.c.id == sa.bindparam("meeting_id"), _MEETING.c.organisation_id == sa.bindparam("organisation_id")
 )
 _FIND_AND_LOCK = _FIND.with_for_update()
+LOCK = _FIND.with_only_columns(_MEETING.c.id).with_for_update()
 _TOLD = ("id", "party_kind", "party_id", "name", "office", "unit_id", "unit_name", "role")
 _APPOINTMENT_TOLD = sa.func.json_build_array(*(_APPOINTMENT.c[name] for name in _TOLD))
+_ALL_TOLD = sa.select(
+    sa.func.json_agg(postgresql.aggregate_order_by(_APPOINTMENT_TOLD, _APPOINTMENT.c.position), type_=sa.JSON)
+).where(_APPOINTMENT.c.meeting_id == _MEETING.c.id)
 _FIND_WHOLE = _FIND.add_columns(  # one answer for the meeting and its hundreds of appointments
-    sa.select(
-        sa.func.json_agg(
-            postgresql.aggregate_order_by(_APPOINTMENT_TOLD, _APPOINTMENT.c.position), type_=sa.JSON
-        )
-    )
-    .where(_APPOINTMENT.c.meeting_id == _MEETING.c.id)
-    .scalar_subquery()
-    .label("appointments")
+    _ALL_TOLD.scalar_subquery().label("appointments")
 )
-_APPOINTMENTS_OF = (
-    sa.select(_APPOINTMENT)
-    .where(
-        _APPOINTMENT.c.meeting_id == sa.bindparam("meeting_id"),
-        _APPOINTMENT.c.party_id == sa.any_(sa.bindparam("party_ids", type_=postgresql.ARRAY(sa.Text))),
-    )
-    .order_by(_APPOINTMENT.c.position)
-)
-
-
 _APPOINTMENTS = (
     sa.select(_APPOINTMENT)
     .where(_APPOINTMENT.c.meeting_id == sa.any_(sa.bindparam("meeting_ids", type_=postgresql.ARRAY(sa.Text))))
@@ -277,6 +269,7 @@ _OF_PARTY = sa.or_(  # appointments of the asking party and of its unit, which m
         _APPOINTMENT.c.party_id == sa.bindparam("unit_id", type_=sa.Text),
     ),
 )
+FIND_FOR_PARTY = _FIND.add_columns(_ALL_TOLD.where(_OF_PARTY).scalar_subquery().label("appointments"))
 _VISIBLE = sa.select(_MEETING).where(
     _MEETING.c.organisation_id == sa.bindparam("organisation_id"),
     _MEETING.c.start_time < sa.bindparam("until"),
@@ -323,20 +316,16 @@ class SqlMeetings:
         meeting_id: str,
         *,
         lock: bool = False,
-        appointed: Collection[PartyRef] | None = None,
+        bare: bool = False,
     ) -> Meeting | None:
         key = {"meeting_id": meeting_id, "organisation_id": organisation_id}
-        if appointed is None and not lock:
+        if not bare and not lock:
             row = (await self._execute(_FIND_WHOLE, key)).one_or_none()
-            return (
-                _meeting(row, [_appointment_told(*each) for each in row.appointments or ()]) if row else None
-            )
+            return meeting_told(row) if row else None
         row = (await self._execute(_FIND_AND_LOCK if lock else _FIND, key)).one_or_none()
         if row is None:
             return None
-        if appointed is None:
-            return _meeting(row, (await self._appointments([row.id])).get(row.id, []))
-        return _meeting(row, await self._appointments_of(row.id, appointed) if appointed else ())
+        return _meeting(row, () if bare else (await self._appointments([row.id])).get(row.id, []))
 
     async def add(self, meeting: Meeting) -> None:
         await self._execute(sa.insert(MeetingRow), _meeting_values(meeting))
@@ -438,11 +427,6 @@ class SqlMeetings:
         for row in await self._execute(_APPOINTMENTS, {"meeting_ids": meeting_ids}):
             found.setdefault(row.meeting_id, []).append(_appointment(row))
         return found
-
-    async def _appointments_of(self, meeting_id: str, refs: Collection[PartyRef]) -> list[Appointment]:
-        values = {"meeting_id": meeting_id, "party_ids": [each.id for each in refs]}
-        found = [_appointment(row) for row in await self._execute(_APPOINTMENTS_OF, values)]
-        return [each for each in found if each.party.ref in refs]
 
     async def _execute(self, statement: Any, values: Any = None) -> Any:
         return await self._connection.execute(statement, values)

@@ -5,23 +5,27 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
 from giaoban_kit.db import Database
 from giaoban_kit.outbox import Outbox, first_time
 from sqlalchemy.dialects import postgresql
-from sqlmodel import col, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from giaoban_scheduling.domain import Admission, AdmissionState, PartyRef, Presence, Role
-from giaoban_scheduling.ports import Caller
+from giaoban_scheduling.domain import Admission, AdmissionState, Party, PartyRef, Presence, Role
+from giaoban_scheduling.ports import Caller, Standing
 from giaoban_scheduling.publish import OutboxNews
 from giaoban_scheduling.store import (
-    AdmissionRow,
+    FIND_FOR_PARTY,
+    LOCK,
     KeyRow,
     PresenceRow,
     SqlMeetings,
+    meeting_told,
     metadata,
     party_values,
     to_party,
@@ -31,15 +35,34 @@ CONSUMER = "scheduling-attendance"
 
 
 # What is asked whenever somebody comes in is built once: building costs more than asking.
-_ADMISSION, _PRESENCE = metadata.tables["admission"], metadata.tables["presence"]
+_MEETING, _ADMISSION, _PRESENCE = (metadata.tables[name] for name in ("meeting", "admission", "presence"))
 _PARTY = ("party_kind", "party_id", "name", "office", "unit_id", "unit_name")
 _OF_MEETING = _ADMISSION.c.meeting_id == sa.bindparam("meeting_id")
-_ADMISSION_OF = sa.select(_ADMISSION).where(
+_OF_PARTY = sa.and_(
     _OF_MEETING,
     _ADMISSION.c.party_kind == sa.bindparam("party_kind"),
     _ADMISSION.c.party_id == sa.bindparam("party_id"),
 )
+_ADMISSION_OF = sa.select(_ADMISSION).where(_OF_PARTY)
+_ADMISSION_BY_ID = sa.select(_ADMISSION).where(_OF_MEETING, _ADMISSION.c.id == sa.bindparam("admission_id"))
+_ADMISSIONS = sa.select(_ADMISSION).where(_OF_MEETING).order_by(_ADMISSION.c.requested_at, _ADMISSION.c.id)
 _COUNTS = sa.select(_ADMISSION.c.state, sa.func.count()).where(_OF_MEETING).group_by(_ADMISSION.c.state)
+_BY_STATE = (
+    sa.select(_ADMISSION.c.state, sa.func.count().label("parties"))
+    .where(_OF_MEETING)
+    .group_by(_ADMISSION.c.state)
+    .subquery()
+)
+_ADMISSION_COLUMNS = [each.name for each in _ADMISSION.columns]
+_STANDING = (  # one answer for all that admission is decided by
+    FIND_FOR_PARTY.select_from(_MEETING.outerjoin(_ADMISSION, _OF_PARTY))
+    .add_columns(
+        sa.select(sa.func.json_object_agg(_BY_STATE.c.state, _BY_STATE.c.parties, type_=sa.JSON))
+        .scalar_subquery()
+        .label("counts")
+    )
+    .add_columns(*(each.label(f"admission_{each.name}") for each in _ADMISSION.columns))
+)
 
 
 def _put(table: sa.Table) -> sa.Insert:
@@ -50,27 +73,46 @@ def _put(table: sa.Table) -> sa.Insert:
 
 
 _PUT_ADMISSION, _PUT_PRESENCE = _put(_ADMISSION), _put(_PRESENCE)
-
-
-async def _execute(session: AsyncSession, statement: Any, values: Mapping[str, Any]) -> Any:
-    return await (await session.connection()).execute(statement, values)
+_ADD_PRESENCE: sa.Executable = (
+    postgresql.insert(_PRESENCE).on_conflict_do_nothing().returning(sa.literal_column("1").label("added"))
+)
+_PRESENCE_BY_ID = sa.select(_PRESENCE).where(
+    _PRESENCE.c.meeting_id == sa.bindparam("meeting_id"), _PRESENCE.c.id == sa.bindparam("presence_id")
+)
 
 
 class SqlAdmissions:
     """The `Admissions` port in PostgreSQL."""
 
-    def __init__(self, session: AsyncSession) -> None:
-        self._session = session
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
 
     async def get(self, meeting_id: str, admission_id: str) -> Admission | None:
-        return await self._one(
-            col(AdmissionRow.meeting_id) == meeting_id, col(AdmissionRow.id) == admission_id
-        )
+        return await self._one(_ADMISSION_BY_ID, {"meeting_id": meeting_id, "admission_id": admission_id})
 
     async def of(self, meeting_id: str, ref: PartyRef) -> Admission | None:
         key = {"meeting_id": meeting_id, "party_kind": ref.kind.value, "party_id": ref.id}
-        row = (await _execute(self._session, _ADMISSION_OF, key)).one_or_none()
-        return _admission(row) if row else None
+        return await self._one(_ADMISSION_OF, key)
+
+    async def standing(
+        self, organisation_id: str, meeting_id: str, party: Party, *, lock: bool = False
+    ) -> Standing | None:
+        key = {"meeting_id": meeting_id, "organisation_id": organisation_id}
+        # Locked first: a statement that waits for a lock sees the other tables as they were before it waited.
+        if lock and (await self._connection.execute(LOCK, key)).one_or_none() is None:
+            return None
+        whose = {"party_kind": party.ref.kind.value, "party_id": party.ref.id, "unit_id": party.unit_id}
+        row = (await self._connection.execute(_STANDING, key | whose)).one_or_none()
+        if row is None:
+            return None
+        admission = SimpleNamespace(
+            **dict(zip(_ADMISSION_COLUMNS, row[-len(_ADMISSION_COLUMNS) :], strict=True))
+        )
+        return Standing(
+            meeting_told(row),
+            _admission(admission) if admission.id is not None else None,
+            {AdmissionState(state): count for state, count in (row.counts or {}).items()},
+        )
 
     async def put(self, admission: Admission) -> None:
         values = {
@@ -84,21 +126,18 @@ class SqlAdmissions:
             "decided_by": admission.decided_by,
             **party_values(admission.party),
         }
-        await _execute(self._session, _PUT_ADMISSION, values)
+        await self._connection.execute(_PUT_ADMISSION, values)
 
     async def counts(self, meeting_id: str) -> Mapping[AdmissionState, int]:
-        found = await _execute(self._session, _COUNTS, {"meeting_id": meeting_id})
+        found = await self._connection.execute(_COUNTS, {"meeting_id": meeting_id})
         return {AdmissionState(state): count for state, count in found}
 
     async def all(self, meeting_id: str, state: AdmissionState | None) -> Sequence[Admission]:
-        query = select(AdmissionRow).where(col(AdmissionRow.meeting_id) == meeting_id)
-        if state is not None:
-            query = query.where(col(AdmissionRow.state) == state.value)
-        query = query.order_by(col(AdmissionRow.requested_at), col(AdmissionRow.id))
-        return [_admission(row) for row in await self._session.exec(query)]
+        query = _ADMISSIONS if state is None else _ADMISSIONS.where(_ADMISSION.c.state == state.value)
+        return [_admission(row) for row in await self._connection.execute(query, {"meeting_id": meeting_id})]
 
-    async def _one(self, *where: sa.ColumnElement[bool]) -> Admission | None:
-        row = (await self._session.exec(select(AdmissionRow).where(*where))).one_or_none()
+    async def _one(self, statement: sa.Select[Any], key: Mapping[str, Any]) -> Admission | None:
+        row = (await self._connection.execute(statement, key)).one_or_none()
         return _admission(row) if row else None
 
 
@@ -119,38 +158,33 @@ def _admission(row: Any) -> Admission:
 class SqlPresences:
     """The `Presences` port in PostgreSQL."""
 
-    def __init__(self, session: AsyncSession) -> None:
-        self._session = session
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
 
     async def get(self, meeting_id: str, presence_id: str) -> Presence | None:
-        row = await self._session.get(PresenceRow, (meeting_id, presence_id))
+        key = {"meeting_id": meeting_id, "presence_id": presence_id}
+        row = (await self._connection.execute(_PRESENCE_BY_ID, key)).one_or_none()
         return _presence(row) if row else None
 
+    async def add(self, presence: Presence) -> bool:
+        done = await self._connection.execute(_ADD_PRESENCE, _presence_values(presence))
+        return done.first() is not None
+
     async def put(self, presence: Presence) -> None:
-        values = {
-            "id": presence.id,
-            "meeting_id": presence.meeting_id,
-            "participant_id": presence.participant_id,
-            "role": presence.role.value if presence.role else None,
-            "joined_at": presence.joined_at,
-            "left_at": presence.left_at,
-            **(party_values(presence.party) if presence.party else dict.fromkeys(_PARTY)),
-        }
-        await _execute(self._session, _PUT_PRESENCE, values)
+        await self._connection.execute(_PUT_PRESENCE, _presence_values(presence))
 
     async def all(self, meeting_id: str) -> Sequence[Presence]:
-        query = select(PresenceRow).where(col(PresenceRow.meeting_id) == meeting_id)
-        rows = await self._session.exec(query.order_by(col(PresenceRow.joined_at), col(PresenceRow.id)))
+        query = sa.select(_PRESENCE).where(_PRESENCE.c.meeting_id == meeting_id)
+        rows = await self._connection.execute(query.order_by(_PRESENCE.c.joined_at, _PRESENCE.c.id))
         return [_presence(row) for row in rows]
 
     async def somebody_there(self, meeting_id: str) -> bool:
-        query = select(PresenceRow.id).where(_open(meeting_id)).limit(1)
-        return (await self._session.exec(query)).first() is not None
+        query = sa.select(_PRESENCE.c.id).where(_open(meeting_id)).limit(1)
+        return (await self._connection.execute(query)).first() is not None
 
     async def close_all(self, meeting_id: str, at: datetime) -> None:
         close = sa.update(PresenceRow).where(_open(meeting_id))
-        connection = await self._session.connection()
-        await connection.execute(close.values(left_at=sa.func.greatest(at, col(PresenceRow.joined_at))))
+        await self._connection.execute(close.values(left_at=sa.func.greatest(at, col(PresenceRow.joined_at))))
 
 
 def _open(meeting_id: str) -> sa.ColumnElement[bool]:
@@ -160,7 +194,19 @@ def _open(meeting_id: str) -> sa.ColumnElement[bool]:
     )
 
 
-def _presence(row: PresenceRow) -> Presence:
+def _presence_values(presence: Presence) -> dict[str, Any]:
+    return {
+        "id": presence.id,
+        "meeting_id": presence.meeting_id,
+        "participant_id": presence.participant_id,
+        "role": presence.role.value if presence.role else None,
+        "joined_at": presence.joined_at,
+        "left_at": presence.left_at,
+        **(party_values(presence.party) if presence.party else dict.fromkeys(_PARTY)),
+    }
+
+
+def _presence(row: Any) -> Presence:
     return Presence(
         row.id,
         row.meeting_id,
@@ -215,6 +261,14 @@ class SqlRecords:
         return await first_time(self.session, CONSUMER, event_id)
 
 
+@dataclass(frozen=True, slots=True)
+class SqlReading:
+    """The `Reading` port: one connection."""
+
+    meetings: SqlMeetings
+    admissions: SqlAdmissions
+
+
 class SqlTransactions:
     """The `Transactions` port in PostgreSQL."""
 
@@ -224,16 +278,17 @@ class SqlTransactions:
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[SqlRecords]:
         async with self._db.transaction() as session:
+            connection = await session.connection()
             yield SqlRecords(
-                SqlMeetings(await session.connection()),
-                SqlAdmissions(session),
-                SqlPresences(session),
+                SqlMeetings(connection),
+                SqlAdmissions(connection),
+                SqlPresences(connection),
                 SqlKeys(session),
                 OutboxNews(Outbox(session)),
                 session,
             )
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[SqlMeetings]:
+    async def reading(self) -> AsyncIterator[SqlReading]:
         async with self._db.reading() as connection:
-            yield SqlMeetings(connection)
+            yield SqlReading(SqlMeetings(connection), SqlAdmissions(connection))

@@ -20,7 +20,7 @@ from giaoban_scheduling.domain import (
     Status,
 )
 from giaoban_scheduling.errors import SiteBooked, UnitNotFound
-from giaoban_scheduling.ports import Caller, Clash, MeetingQuery
+from giaoban_scheduling.ports import Caller, Clash, MeetingQuery, Standing
 
 
 @dataclass
@@ -48,16 +48,13 @@ class MemoryMeetings:
         meeting_id: str,
         *,
         lock: bool = False,
-        appointed: Collection[PartyRef] | None = None,
+        bare: bool = False,
     ) -> Meeting | None:
         del lock  # a transaction in memory has everything to itself
         meeting = self._state.meetings.get(meeting_id)
         if meeting is None or meeting.organisation_id != organisation_id:
             return None
-        if appointed is None:
-            return meeting
-        chosen = tuple(each for each in meeting.appointments if each.party.ref in appointed)
-        return replace(meeting, appointments=chosen)
+        return replace(meeting, appointments=()) if bare else meeting
 
     async def add(self, meeting: Meeting) -> None:
         self._state.meetings[meeting.id] = meeting
@@ -129,6 +126,20 @@ class MemoryAdmissions:
         found = [each for each in await self.all(meeting_id, None) if each.party.ref == ref]
         return found[0] if found else None
 
+    async def standing(
+        self, organisation_id: str, meeting_id: str, party: Party, *, lock: bool = False
+    ) -> Standing | None:
+        meeting = await MemoryMeetings(self._state).get(organisation_id, meeting_id, lock=lock)
+        if meeting is None:
+            return None
+        theirs = {party.ref, PartyRef(PartyKind.UNIT, party.unit_id)}
+        chosen = tuple(each for each in meeting.appointments if each.party.ref in theirs)
+        return Standing(
+            replace(meeting, appointments=chosen),
+            await self.of(meeting_id, party.ref),
+            await self.counts(meeting_id),
+        )
+
     async def put(self, admission: Admission) -> None:
         self._state.admissions[admission.id] = admission
 
@@ -153,6 +164,12 @@ class MemoryPresences:
 
     async def get(self, meeting_id: str, presence_id: str) -> Presence | None:
         return self._state.presences.get((meeting_id, presence_id))
+
+    async def add(self, presence: Presence) -> bool:
+        if (presence.meeting_id, presence.id) in self._state.presences:
+            return False
+        await self.put(presence)
+        return True
 
     async def put(self, presence: Presence) -> None:
         self._state.presences[presence.meeting_id, presence.id] = presence
@@ -258,9 +275,9 @@ class MemoryTransactions:
             self.state = draft
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[MemoryMeetings]:
+    async def reading(self) -> AsyncIterator[MemoryRecords]:
         async with self() as records:
-            yield records.meetings
+            yield records
 
 
 class MemoryDirectory:

@@ -28,7 +28,7 @@ from giaoban_scheduling.domain import (
     Wish,
 )
 from giaoban_scheduling.entry import Entry
-from giaoban_scheduling.ports import Caller
+from giaoban_scheduling.ports import Caller, Standing
 from giaoban_scheduling.service import Scheduling
 from giaoban_scheduling.store import SqlMeetings
 from giaoban_scheduling.store_entry import SqlAdmissions, SqlRecords, SqlTransactions
@@ -40,12 +40,19 @@ HOUR = timedelta(hours=1)
 
 
 class HesitantAdmissions(SqlAdmissions):
-    """Thinks after counting, so that others could slip in between."""
+    """Thinks after looking, so that others could slip in between."""
 
     async def counts(self, meeting_id: str) -> Mapping[AdmissionState, int]:
         counts = await super().counts(meeting_id)
         await asyncio.sleep(PAUSE)
         return counts
+
+    async def standing(
+        self, organisation_id: str, meeting_id: str, party: Party, *, lock: bool = False
+    ) -> Standing | None:
+        found = await super().standing(organisation_id, meeting_id, party, lock=lock)
+        await asyncio.sleep(PAUSE)
+        return found
 
 
 class HesitantMeetings(SqlMeetings):
@@ -62,9 +69,12 @@ class HesitantTransactions(SqlTransactions):
     @asynccontextmanager
     async def __call__(self) -> AsyncIterator[SqlRecords]:
         async with super().__call__() as records:
-            session = records.session
-            meetings = HesitantMeetings(await session.connection())
-            yield replace(records, meetings=meetings, admissions=HesitantAdmissions(session))
+            connection = await records.session.connection()
+            yield replace(
+                records,
+                meetings=HesitantMeetings(connection),
+                admissions=HesitantAdmissions(connection),
+            )
 
 
 class House:

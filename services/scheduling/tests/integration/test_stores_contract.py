@@ -23,7 +23,7 @@ from giaoban_scheduling.domain import (
     Status,
 )
 from giaoban_scheduling.errors import SiteBooked
-from giaoban_scheduling.ports import Caller, MeetingQuery, PageMark, Transactions
+from giaoban_scheduling.ports import Caller, MeetingQuery, PageMark, Standing, Transactions
 from giaoban_scheduling.store_entry import SqlTransactions
 from giaoban_scheduling.testing import MemoryTransactions
 
@@ -230,6 +230,30 @@ async def test_admissions(begin: Transactions) -> None:
         assert counts == {AdmissionState.ADMITTED: 1, AdmissionState.REFUSED: 1}
 
 
+async def test_standing(begin: Transactions) -> None:
+    """All that admission is decided by, at once: only the party's own and its unit's appointments, its admission, counts."""
+    mine, other = party(), party()
+    unit = PartyRef(PartyKind.UNIT, mine.unit_id)
+    held = meeting(other, mine, Party(unit, "Unit", "", unit.id, "Unit"))
+    await stored(begin, held)
+    first = Admission(new_id(), held.id, mine, Role.DELEGATE, AdmissionState.WAITING, NOW, new_id())
+    second = Admission(new_id(), held.id, other, Role.CHAIR, AdmissionState.ADMITTED, NOW, new_id())
+    theirs = replace(held, appointments=held.appointments[1:])
+    async with begin() as records:
+        found = await records.admissions.standing(ORG, held.id, mine, lock=True)
+        assert found == Standing(theirs, None, {})
+        await records.admissions.put(first)
+        await records.admissions.put(second)
+    counts = {AdmissionState.WAITING: 1, AdmissionState.ADMITTED: 1}
+    async with begin.reading() as reading:
+        assert await reading.admissions.standing(ORG, held.id, mine) == Standing(theirs, first, counts)
+        nobody = await reading.admissions.standing(ORG, held.id, replace(party(), unit_id="elsewhere"))
+        assert nobody == Standing(replace(held, appointments=()), None, counts)
+        assert await reading.admissions.standing(new_id(), held.id, mine) is None
+    async with begin() as records:
+        assert await records.admissions.standing(ORG, new_id(), mine, lock=True) is None
+
+
 async def test_stays(begin: Transactions) -> None:
     """A stay may be known by its end first; closing ends what is open, never before its beginning."""
     held, who = meeting(), party()
@@ -240,7 +264,8 @@ async def test_stays(begin: Transactions) -> None:
     async with begin() as records:
         await records.presences.put(gone)
         assert not await records.presences.somebody_there(held.id)
-        await records.presences.put(came)
+        assert await records.presences.add(came)
+        assert not await records.presences.add(replace(came, left_at=NOW))
         await records.presences.put(after)
         assert await records.presences.somebody_there(held.id)
         await records.presences.close_all(held.id, NOW + HOUR)
