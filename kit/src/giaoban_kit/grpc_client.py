@@ -46,27 +46,6 @@ def _metadata(method: str, given: Any, identity: ServiceIdentity) -> grpc.aio.Me
     return metadata
 
 
-def _prepare(details: Any, identity: ServiceIdentity) -> Any:
-    """The details of a stream with our metadata."""
-    metadata = _metadata(_method(details), details.metadata, identity)
-    return grpc.aio.ClientCallDetails(
-        details.method, details.timeout, metadata, details.credentials, details.wait_for_ready
-    )
-
-
-def _method(details: Any) -> str:
-    method = details.method
-    return method.decode() if isinstance(method, bytes) else str(method)
-
-
-async def _responses(call: Any) -> AsyncIterator[Any]:
-    try:
-        async for response in call:
-            yield response
-    except grpc.aio.AioRpcError as error:
-        raise from_status(error.code(), error.details(), error.trailing_metadata()) from None
-
-
 def _unary(call: Any, method: str, identity: ServiceIdentity, most: float) -> Callable[..., Awaitable[Any]]:
     """A unary call with all of the above. No interceptor: grpc.aio makes a task and two objects more for one."""
     rule = callers.rules().get(method)
@@ -90,11 +69,50 @@ def _unary(call: Any, method: str, identity: ServiceIdentity, most: float) -> Ca
     return ask
 
 
+class _Stream:
+    """A stream as grpc.aio has it, but its errors are ours."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._writing = asyncio.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._call, name)
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        try:
+            async for response in self._call:
+                yield response
+        except grpc.aio.AioRpcError as error:
+            raise from_status(error.code(), error.details(), error.trailing_metadata()) from None
+
+    async def write(self, request: Any) -> None:
+        """Sends a message; of several tasks that do, one waits for the other (grpc.aio takes one at a time)."""
+        async with self._writing:
+            await self._call.write(request)
+
+    async def read(self) -> Any:
+        """The next message; grpc.aio.EOF at the end."""
+        try:
+            return await self._call.read()
+        except grpc.aio.AioRpcError as error:
+            raise from_status(error.code(), error.details(), error.trailing_metadata()) from None
+
+
+def _streaming(call: Any, method: str, identity: ServiceIdentity) -> Callable[..., _Stream]:
+    """A call with a stream of answers, and perhaps of requests. No interceptor: every message would pass it."""
+
+    def ask(requests: Any = None, *, metadata: Any = None, **how: Any) -> _Stream:
+        with span(method[1:], SpanKind.CLIENT, **{"rpc.method": method[1:]}):
+            return _Stream(call(requests, metadata=_metadata(method, metadata, identity), **how))
+
+    return ask
+
+
 class _Channel:
     """What a stub asks of a channel."""
 
     def __init__(self, opened: grpc.aio.Channel, identity: ServiceIdentity, timeout: timedelta) -> None:
-        self.unary_stream, self.stream_stream = opened.unary_stream, opened.stream_stream
         self._opened = opened
         self._identity = identity
         self._timeout = timeout.total_seconds()
@@ -103,31 +121,11 @@ class _Channel:
         call = self._opened.unary_unary(method, *args, **kwargs)
         return _unary(call, method, self._identity, self._timeout)
 
+    def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Callable[..., _Stream]:
+        return _streaming(self._opened.unary_stream(method, *args, **kwargs), method, self._identity)
 
-class _UnaryStream(grpc.aio.UnaryStreamClientInterceptor):
-    def __init__(self, identity: ServiceIdentity) -> None:
-        self._identity = identity
-
-    async def intercept_unary_stream(
-        self, continuation: Callable[..., Awaitable[Any]], client_call_details: Any, request: Any
-    ) -> Any:
-        method = _method(client_call_details)
-        with span(method[1:], SpanKind.CLIENT, **{"rpc.method": method[1:]}):
-            details = _prepare(client_call_details, self._identity)
-            return _responses(await continuation(details, request))
-
-
-class _StreamStream(grpc.aio.StreamStreamClientInterceptor):
-    def __init__(self, identity: ServiceIdentity) -> None:
-        self._identity = identity
-
-    async def intercept_stream_stream(
-        self, continuation: Callable[..., Awaitable[Any]], client_call_details: Any, request_iterator: Any
-    ) -> Any:
-        method = _method(client_call_details)
-        with span(method[1:], SpanKind.CLIENT, **{"rpc.method": method[1:]}):
-            details = _prepare(client_call_details, self._identity)
-            return _responses(await continuation(details, request_iterator))
+    def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Callable[..., _Stream]:
+        return _streaming(self._opened.stream_stream(method, *args, **kwargs), method, self._identity)
 
 
 @asynccontextmanager
@@ -140,6 +138,5 @@ async def channel(
 
     Streams are read with `async for` and written with `call.write` or a request iterator.
     """
-    interceptors = [_UnaryStream(identity), _StreamStream(identity)]
-    async with grpc.aio.insecure_channel(target, options=OPTIONS, interceptors=interceptors) as opened:
+    async with grpc.aio.insecure_channel(target, options=OPTIONS) as opened:
         yield cast("grpc.aio.Channel", _Channel(opened, identity, timeout))
