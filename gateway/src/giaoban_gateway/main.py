@@ -27,6 +27,7 @@ from giaoban_kit.tokens import TokenVerifier, identity_jwks
 from nats.js import JetStreamContext
 
 from giaoban_gateway.app import create_app
+from giaoban_gateway.capacity import Capacity
 from giaoban_gateway.config import Config
 from giaoban_gateway.limits import Limiter
 from giaoban_gateway.live.endpoint import MAX_FRAME_BYTES
@@ -76,15 +77,17 @@ async def start(config: Config, stack: AsyncExitStack) -> Running:
     nats = await enter(connect_nats(config, _ensure))
     js = nats.jetstream()
     directory = await enter(channel(config.identity_target, identity))
+    media = MediaServiceStub(await enter(channel(config.media_target, identity)))
     services = Services(
         config=config,
         identity=IdentityServiceStub(directory),
         scheduling=SchedulingServiceStub(await enter(channel(config.scheduling_target, identity))),
-        media=MediaServiceStub(await enter(channel(config.media_target, identity))),
+        media=media,
         recording=RecordingServiceStub(await enter(channel(config.recording_target, identity))),
         notifications=NotificationsServiceStub(await enter(channel(config.notifications_target, identity))),
         verifier=TokenVerifier(identity_jwks(directory)),
         tickets=Tickets(await open_bucket(js, TICKETS), nats),
+        capacity=Capacity(media),
         hub=Hub(Bucket(js, LIVE), nats),
         auth_limit=Limiter(config.auth_requests_per_minute),
         refresh_limit=Limiter(config.refreshes_per_minute),
@@ -113,6 +116,7 @@ async def _http(app: FastAPI, config: Config) -> AsyncIterator[int]:
     settings = uvicorn.Config(
         app,
         log_config=None,
+        log_level="warning",  # at INFO it has a line or two for every WebSocket, whatever `access_log` says
         access_log=False,
         server_header=False,
         proxy_headers=False,

@@ -12,6 +12,7 @@ from giaoban.recording.v1.recording_service_pb2_grpc import RecordingServiceStub
 from giaoban.scheduling.v1.scheduling_service_pb2_grpc import SchedulingServiceStub
 from giaoban_kit.tokens import TokenVerifier
 
+from giaoban_gateway.capacity import Capacity
 from giaoban_gateway.config import Config
 from giaoban_gateway.limits import Limiter
 from giaoban_gateway.live.hub import Hub
@@ -30,6 +31,7 @@ class Services:
     notifications: NotificationsServiceStub
     verifier: TokenVerifier
     tickets: Tickets
+    capacity: Capacity
     hub: Hub
     auth_limit: Limiter
     refresh_limit: Limiter

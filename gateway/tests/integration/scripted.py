@@ -195,6 +195,8 @@ class Media(MediaServiceServicer):
     at_once: tuple[pb.ConnectResponse, ...] = ()  # said in the same breath as `joined`
     refuse: GiaobanError | None = None
     full: GiaobanError | None = None
+    room_for: int = 0
+    asked: int = 0  # whether there is room
     silent: bool = False
     echo: bool = True
     seats: list[Seat] = field(default_factory=list)
@@ -202,9 +204,10 @@ class Media(MediaServiceServicer):
     participant_ids: Mapping[str, str] = field(default_factory=dict)
 
     async def CheckCapacity(self, request: Any, context: Any) -> pb.CheckCapacityResponse:
+        self.asked += 1
         if self.full is not None:
             raise self.full
-        return pb.CheckCapacityResponse()
+        return pb.CheckCapacityResponse(room_for=self.room_for)
 
     async def Connect(self, requests: Any, context: Any) -> AsyncIterator[pb.ConnectResponse]:
         first = await anext(aiter(requests))

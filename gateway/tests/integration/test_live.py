@@ -11,7 +11,7 @@ from giaoban.media.v1 import media_pb2
 from giaoban.media.v1 import media_service_pb2 as pb
 from giaoban.scheduling.v1 import scheduling_pb2
 from giaoban_gateway.problems import STATUS
-from giaoban_kit.errors import Conflict, Forbidden, NotFound, Precondition, Unavailable
+from giaoban_kit.errors import Conflict, Exhausted, Forbidden, NotFound, Precondition, Unavailable
 
 from .test_rest import problem
 
@@ -185,7 +185,9 @@ async def test_waiting_ends_with_the_decision(house: Any) -> None:
     assert (await socket.receive()) == {"type": "waiting", "admission_id": "A" * 26}
     await socket.send(type="view", tiles=[], audio_only=True, stage_height=180)
     await asyncio.sleep(0.1)
-    assert house.scheduling.admissions == 1
+    assert (
+        house.scheduling.admissions == 2
+    )  # the second since it listens: a decision before that is not missed
     house.scheduling.script["admission"] = CHAIR
     subject = f"giaoban.scheduling.v1.meeting.admission_decided.{house.meeting_id}"
     event = new_event(subject, AdmissionDecided())
@@ -217,6 +219,23 @@ async def test_no_admission_ends_with_its_code(house: Any, kind: Any, reason: st
     await socket.send(type="join", ticket=ticket)
     assert await socket.ended() == code
     await house.nothing_left()
+
+
+async def test_who_may_not_come_in_is_not_told_of_room(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a meeting runs scheduling and media are asked side by side; scheduling's word goes first."""
+    monkeypatch.setattr("giaoban_gateway.capacity.CAPACITY_SECONDS", 5)
+    await house.put_person()
+    await house.join()
+    path = f"/v1/meetings/{house.meeting_id}/connect-tickets"
+    full = Exhausted("The media servers are full.")
+    full.reason = "MEDIA_CAPACITY"
+    for media in house.medias:
+        media.full = full
+    problem(await house.web.post(path, headers=house.bearer()), 503, "MEDIA_CAPACITY")
+    refused = Forbidden("Không được.")
+    refused.reason = "ADMISSION_REFUSED"
+    house.scheduling.script["admission"] = refused
+    problem(await house.web.post(path, headers=house.bearer()), 403, "ADMISSION_REFUSED")
 
 
 @pytest.mark.parametrize(

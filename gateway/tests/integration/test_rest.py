@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from giaoban_gateway.app import create_app
+from giaoban_gateway.capacity import PLENTY, PLENTY_SECONDS
 from giaoban_gateway.config import Config
 from giaoban_kit.errors import Conflict, Exhausted, Internal, Unauthenticated, Unavailable
 from giaoban_kit.testing.keys import UserTokens
@@ -440,7 +441,7 @@ async def test_a_part_that_hangs_is_not_waited_for_without_end(house: Any) -> No
 
 async def test_no_ticket_without_room_at_a_media_node(house: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Full nodes: 503 with media's own Retry-After, at once; what else ails media is left to the join."""
-    monkeypatch.setattr("giaoban_gateway.routes.meetings.CAPACITY_SECONDS", 5)  # a busy machine is no reason
+    monkeypatch.setattr("giaoban_gateway.capacity.CAPACITY_SECONDS", 5)  # a busy machine is no reason
     path, token = f"/v1/meetings/{ULID}/connect-tickets", house.bearer()
     full = Exhausted("The media servers are full.", retry_after=timedelta(seconds=10))
     full.reason = "MEDIA_CAPACITY"
@@ -452,6 +453,26 @@ async def test_no_ticket_without_room_at_a_media_node(house: Any, monkeypatch: p
     for media in house.medias:
         media.full = Unavailable("Media is not there.")
     assert (await house.web.post(path, headers=token)).status_code == 201
+
+
+async def test_media_is_not_asked_again_where_there_is_plenty_of_room(
+    house: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One answer serves those who come within a second; near the end of the room everybody asks."""
+    monkeypatch.setattr("giaoban_gateway.capacity.CAPACITY_SECONDS", 5)
+    path, token = f"/v1/meetings/{ULID}/connect-tickets", house.bearer()
+
+    async def asked(room_for: int, tickets: int) -> int:
+        for media in house.medias:
+            media.room_for, media.asked = room_for, 0
+        for _ in range(tickets):
+            assert (await house.web.post(path, headers=token)).status_code == 201
+        return sum(media.asked for media in house.medias)
+
+    assert await asked(PLENTY - 1, 3) == 3
+    began = time.monotonic()
+    times = await asked(PLENTY, 6)
+    assert 1 <= times <= 1 + (time.monotonic() - began) / PLENTY_SECONDS
 
 
 async def test_without_nats_tickets_are_refused_at_once(house: Any, nats_process: Any) -> None:

@@ -57,6 +57,7 @@ class Door:
             config=config,
             verifier=TokenVerifier(self.tokens.jwks),
             tickets=cast("Any", None),
+            capacity=cast("Any", None),
             hub=cast("Any", None),
             auth_limit=Limiter(config.auth_requests_per_minute),
             refresh_limit=Limiter(config.refreshes_per_minute),

@@ -181,6 +181,14 @@ class _Connection:
 
     async def _admission(self, held: Held) -> tuple[scheduling_pb2.Admission, str]:
         """The admission; waits with the client for as long as nobody has decided."""
+        answer = await self._request_admission(held, waited=False)
+        if answer.admission.state == scheduling_pb2.ADMISSION_STATE_WAITING:
+            await self._socket.send_text(encode({"type": "waiting", "admission_id": answer.admission.id}))
+            answer = await self._decided(held)
+        return answer.admission, answer.grant
+
+    async def _decided(self, held: Held) -> scheduling.RequestAdmissionResponse:
+        """Scheduling's answer once somebody has decided."""
         decided = asyncio.Event()
 
         async def on_decision(_: object) -> None:
@@ -188,18 +196,12 @@ class _Connection:
 
         subject = subject_filter("scheduling", "meeting", "admission_decided", self._meeting_id)
         subscription = await self._services.hub.nats.subscribe(subject, cb=on_decision)
-        told = False
         try:
-            while True:
+            while True:  # asked again first: the decision may have come before we listened
                 decided.clear()
-                answer = await self._request_admission(held, waited=told)
+                answer = await self._request_admission(held, waited=True)
                 if answer.admission.state != scheduling_pb2.ADMISSION_STATE_WAITING:
-                    return answer.admission, answer.grant
-                if not told:
-                    told = True
-                    await self._socket.send_text(
-                        encode({"type": "waiting", "admission_id": answer.admission.id})
-                    )
+                    return answer
                 await self._wait_for(decided)
         finally:
             with contextlib.suppress(Exception):

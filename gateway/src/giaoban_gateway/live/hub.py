@@ -335,6 +335,10 @@ class Hub:
                 del self._users[meeting_id], self._feeds[meeting_id]
                 await ended(task)
 
+    def follows(self, meeting_id: str) -> bool:
+        """Whether anybody is in this meeting through this gateway."""
+        return meeting_id in self._feeds
+
     @contextlib.contextmanager
     def connected(self, stop: Callable[[], None]) -> Iterator[None]:
         """A connection that wants to be told when the process stops."""

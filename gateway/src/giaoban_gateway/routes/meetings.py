@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Response
-from giaoban.media.v1 import media_service_pb2 as media_pb
 from giaoban.scheduling.v1 import scheduling_pb2
 from giaoban.scheduling.v1 import scheduling_service_pb2 as pb
-from giaoban_kit.errors import GiaobanError, Precondition
-from giaoban_kit.logging import get_logger
+from giaoban_kit.errors import Precondition
+from giaoban_kit.tasks import ended
 
 from giaoban_gateway.auth import IsCaller, UsesServices
 from giaoban_gateway.schemas.common import Moment, Page, PageSize, PageToken, PathId, or_none, timestamp
@@ -26,10 +26,6 @@ from giaoban_gateway.schemas.meetings import (
 from giaoban_gateway.tickets import CONNECT_LIFETIME, refusals
 
 CONNECT = "connect"
-CAPACITY_SECONDS = 1.0
-"""How long a ticket waits for media's word whether there is room."""
-
-log = get_logger(__name__)
 
 router = APIRouter(prefix="/v1/meetings", tags=["meetings"])
 
@@ -156,18 +152,19 @@ async def refuse(meeting_id: PathId, admission_id: PathId, uses: UsesServices, _
 async def create_connect_ticket(meeting_id: PathId, uses: UsesServices, caller: IsCaller) -> ConnectTicket:
     """A ticket that opens the meeting's WebSocket once, within 30 seconds; refused if the join would be."""
     with refusals(CONNECT):
-        await uses.scheduling.RequestAdmission(
-            pb.RequestAdmissionRequest(meeting_id=meeting_id, validate_only=True)
+        # Side by side where somebody is in the meeting here: media follows it then in any case, and need not begin to
+        # for somebody who may not be let in.
+        asking = (
+            asyncio.create_task(uses.capacity.check(meeting_id)) if uses.hub.follows(meeting_id) else None
         )
         try:
-            await uses.media.CheckCapacity(
-                media_pb.CheckCapacityRequest(meeting_id=meeting_id), timeout=CAPACITY_SECONDS
+            await uses.scheduling.RequestAdmission(
+                pb.RequestAdmissionRequest(meeting_id=meeting_id, validate_only=True)
             )
-        except GiaobanError as error:
-            if error.reason == "MEDIA_CAPACITY":
-                raise
-            # Media decides at the join in any case, and may be back by then.
-            log.info("capacity_not_known", meeting_id=meeting_id, reason=error.reason)
+            await (asking or uses.capacity.check(meeting_id))
+        finally:
+            if asking is not None:
+                await ended(asking)
         ticket, expires_at = await uses.tickets.issue(
             CONNECT, meeting_id, caller.principal, caller.token, CONNECT_LIFETIME
         )

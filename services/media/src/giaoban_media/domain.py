@@ -149,6 +149,20 @@ def seat_on(
     return min(fitting)[3] if fitting else None
 
 
+DEAREST = max(demand(n, n) - demand(n - 1, n - 1) for n in range(1, PICTURES + 2))
+"""Packets/s more that are expected with one more participant, at most: the last who adds a picture for all others."""
+
+
+def room_for(nodes: Iterable[NodeStatus], expected: Mapping[str, int], *, held: int = 0) -> int:
+    """How many more `seat_on` would let into one meeting now, at least."""
+    left = (
+        max(spare(each, expected.get(each.id, 0)), 0) // DEAREST
+        for each in nodes
+        if each.health is NodeHealth.UP
+    )
+    return max(0, sum(left) - -(-held // DEAREST))
+
+
 def layer_for(height: int) -> Layer:
     """The simulcast layer for a picture of so many lines; senders send 180, 360 and 720."""
     if height <= 180:

@@ -19,7 +19,7 @@ from giaoban_media.capacity import Occupancy
 from giaoban_media.conference import acts, codec
 from giaoban_media.conference.live import LiveMeeting
 from giaoban_media.conference.model import Conference, Room
-from giaoban_media.domain import Grant, NodeHealth, NodeStatus, concerned, place, seat_on
+from giaoban_media.domain import Grant, NodeHealth, NodeStatus, concerned, place, room_for, seat_on
 from giaoban_media.errors import MediaCapacity, MeetingEnded, NoMediaNode
 from giaoban_media.journal import Journal, JournalEntry, node_of
 from giaoban_media.metrics import CAPACITY_REFUSED
@@ -144,6 +144,11 @@ class Meetings:
         if found is None and place(self._usable(), {}) is not None:
             raise MediaCapacity
         return found or ""
+
+    def room_for(self, meeting_id: str) -> int:
+        """How many more of the meeting would be let in now, at least."""
+        held = self._reservations.held(meeting_id, self._occupancy.size)
+        return room_for(self._usable(), self._expected(), held=held)
 
     @contextlib.contextmanager
     def admitted(self, meeting: Meeting, grant: Grant) -> Iterator[str]:

@@ -93,8 +93,8 @@ class MediaServicer(MediaServiceServicer):
         meeting_id = check.id("meeting_id", request.meeting_id)
         check.raise_if_any()
         caller = current_principal()
-        await self._media.check_capacity(meeting_id, PartyKind(caller.kind), caller.subject)
-        return pb.CheckCapacityResponse()
+        more = await self._media.check_capacity(meeting_id, PartyKind(caller.kind), caller.subject)
+        return pb.CheckCapacityResponse(room_for=more)
 
     async def SetRecording(  # noqa: N802 - gRPC
         self,

@@ -67,17 +67,21 @@ class Media:
                 finally:
                     seat.detach()
 
-    async def check_capacity(self, meeting_id: str, kind: PartyKind, party_id: str) -> None:
-        """Whether there is room for a party in a meeting now; who is in it has it. Raises `MediaCapacity`."""
+    async def check_capacity(self, meeting_id: str, kind: PartyKind, party_id: str) -> int:
+        """Whether there is room for a party in a meeting now; who is in it has it. Raises `MediaCapacity`.
+
+        How many more would find room, at least.
+        """
         async with self._meetings.using(meeting_id) as meeting:
             present = meeting.live.conference.participants.values()
             if any(each.party.kind is kind and each.party.id == party_id for each in present):
-                return
+                return self._meetings.room_for(meeting_id)
             try:
                 self._meetings.check_capacity(meeting, meeting_id)
             except MediaCapacity:
                 CAPACITY_REFUSED.labels("ticket").inc()
                 raise
+            return self._meetings.room_for(meeting_id)
 
     async def set_recording(self, meeting_id: str, recording_id: str, *, active: bool) -> datetime:
         """Starts or stops the recording of a room. Raises `RoomNotFound`, `RecordingInProgress`."""

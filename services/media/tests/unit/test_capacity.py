@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from random import Random
 
 from giaoban_media.capacity import MEASURE_HOLDS, Meter, Occupancy
-from giaoban_media.domain import NodeHealth, NodeStatus, demand, place, seat_on, spare
+from giaoban_media.domain import NodeHealth, NodeStatus, demand, place, room_for, seat_on, spare
 from giaoban_media.janus.events import Packets, parse
 
 
@@ -75,6 +76,30 @@ class TestSeatOn:
         growth = dict.fromkeys("abcd", 1001)
         draining = node("d", NodeHealth.DRAINING, budget=5000)
         assert seat_on((*self.NODES, draining), {}, growth, home="d", there={"d"}) is None
+
+
+def test_as_many_find_room_as_was_said() -> None:
+    """However full the nodes are and however small the meeting is; where nobody fits, for nobody."""
+    random, said = Random(7), Counter[bool]()
+    for _ in range(100):
+        nodes = [
+            node(each, random.choice((NodeHealth.UP, NodeHealth.UP, NodeHealth.DRAINING)), budget=9000)
+            for each in "abc"
+        ]
+        busy = {each.id: random.randrange(11_000) for each in nodes}
+        held, occupancy = random.randrange(3000), Occupancy()
+
+        def expected() -> dict[str, int]:
+            return {each.id: busy[each.id] + occupancy.expected(each.id) for each in nodes}  # noqa: B023
+
+        more = room_for(nodes, expected(), held=held)
+        said[bool(more)] += 1
+        for number in range(more):
+            growth = {each.id: occupancy.growth(each.id, "m") for each in nodes}
+            found = seat_on(nodes, expected(), growth, home="a", there=(), held=held)
+            assert found is not None
+            occupancy.seen(("m", str(number)), found)
+    assert min(said.values()) > 10
 
 
 def test_demand_grows_with_every_participant() -> None:

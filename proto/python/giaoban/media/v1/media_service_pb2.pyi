@@ -888,12 +888,17 @@ Global___CheckCapacityRequest: _TypeAlias = CheckCapacityRequest  # noqa: Y015
 class CheckCapacityResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    ROOM_FOR_FIELD_NUMBER: _builtins.int
+    room_for: _builtins.int
+    """How many more of the meeting would be let in now, at least; 0: not said."""
     def __init__(
         self,
+        *,
+        room_for: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["room_for", b"room_for"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
