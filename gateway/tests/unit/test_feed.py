@@ -310,3 +310,24 @@ async def test_the_waiting_list_of_scheduling_replaces_what_was_known(feed: Feed
     feed._decided.add("decided")
     feed.seed_waiting([one("listed"), one("decided")], known)
     assert feed.waiting_ids() == {"new", "listed"}
+
+
+async def test_every_newcomer_is_told_how_people_are_now(feed: Feed) -> None:
+    """Whatever earlier newcomers were told of the same people: one has changed since, one has gone and come again."""
+
+    async def snapshot() -> dict[str, dict[str, Any]]:
+        (told,) = await waiting(someone(feed))
+        return {each["id"]: each for each in told["participants"]}
+
+    await feed.person(ONE)
+    await feed.person(TWO)
+    before = await snapshot()
+    assert not before[ONE]["muted"]
+    await feed.person(ONE, muted=True)
+    await feed.gone(f"participant.{TWO}")
+    assert await snapshot() == {ONE: before[ONE] | {"muted": True}}
+    await feed.person(TWO, link_quality=40)
+    assert await snapshot() == {
+        ONE: before[ONE] | {"muted": True},
+        TWO: before[TWO] | {"link_quality": 40},
+    }

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from giaoban.media.v1 import media_pb2
@@ -39,8 +39,8 @@ _EMPTY: Delta = {"type": "delta", "revision": 0}
 log = get_logger(__name__)
 
 
-def encode(message: Outgoing) -> str:
-    """A message's text."""
+def encode(message: Outgoing | Participant) -> str:
+    """The text of a message, or of a part of one."""
     return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -62,6 +62,9 @@ class RoomFeed:
         self._meeting_id = meeting_id
         self._state = LiveState()
         self._shown: dict[str, Participant] = {}
+        self._texts: dict[
+            str, str
+        ] = {}  # of those who are shown, when asked for: each newcomer gets all of them
         self._heard: frozenset[str] = frozenset()
         self._stage: Stage = nouns.stage_json(self._state)
         self._press_sees: set[str] = set()
@@ -147,26 +150,34 @@ class RoomFeed:
         if self.synced.is_set():
             self._flush_now()  # what is shown and what the revision says must be one
         room = self._state.room
-        people = list(self._shown.values())
+        people: Iterable[str] = self._shown
         chat = [nouns.chat_json(each) for each in self._state.chat.values()]
         if member.press:
-            people, chat = [each for each in people if each["id"] in self._press_sees], []
-        return encode(
+            people, chat = [each for each in self._shown if each in self._press_sees], []
+        frame = encode(
             {
                 "type": "snapshot",
                 "revision": self._sent_revision,
                 "room": nouns.room_json(room) if room else None,
-                "participants": people,
                 "floor": nouns.floor_json(self._state.floor),
                 "stage": self._stage,
                 "chat": sorted(chat, key=lambda each: each["id"]),
+                "participants": [],  # last, to be filled with what is encoded already
             }
         )
+        return f"{frame[:-2]}{','.join(map(self._text, people))}]}}"
+
+    def _text(self, participant_id: str) -> str:
+        text = self._texts.get(participant_id)
+        if text is None:
+            text = self._texts[participant_id] = encode(self._shown[participant_id])
+        return text
 
     async def _take(self, change: object) -> None:
         if change is RESTARTED:
             self._cancel_flush()
-            self._state, self._shown, self._heard, self._dirty = LiveState(), {}, frozenset(), set()
+            self._state, self._heard, self._dirty = LiveState(), frozenset(), set()
+            self._shown, self._texts = {}, {}
             self._revision = self._sent_revision = 0
             self._recent.clear()
             self.synced.clear()
@@ -243,11 +254,13 @@ class RoomFeed:
 
     def _update_people(self, dirty: set[tuple[str, str]]) -> tuple[list[str], list[str]]:
         """Who is shown anew or otherwise, and who is not any more."""
-        present, heard = self._state.present(), nouns.audible(self._state)
+        heard = nouns.audible(self._state)
         changed = {entry_id for kind, entry_id in dirty if kind == "participant"} | (heard ^ self._heard)
         self._heard = heard
-        gone = sorted(changed & self._shown.keys() - present.keys())
-        here = sorted(changed & present.keys())
+        present = {key: who for key in changed if (who := self._state.present(key)) is not None}
+        gone, here = sorted(changed & self._shown.keys() - present.keys()), sorted(present)
+        for key in (*gone, *here):
+            self._texts.pop(key, None)
         for key in gone:
             del self._shown[key]
         self._shown |= {key: nouns.participant_json(present[key], audible=key in heard) for key in here}

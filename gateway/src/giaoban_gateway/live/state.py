@@ -7,7 +7,6 @@ holds both together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any
@@ -60,9 +59,10 @@ class LiveState:
         else:
             entries[entry_id] = kind.FromString(data)
 
-    def present(self) -> Mapping[str, media_pb2.ParticipantState]:
-        """Everyone who has not been removed."""
-        return {key: each for key, each in self.participants.items() if not each.removed}
+    def present(self, participant_id: str) -> media_pb2.ParticipantState | None:
+        """Somebody who is there and has not been removed."""
+        found = self.participants.get(participant_id)
+        return None if found is None or found.removed else found
 
 
 def audible(state: LiveState) -> frozenset[str]:
@@ -83,14 +83,13 @@ def audible(state: LiveState) -> frozenset[str]:
 
 def showing(state: LiveState) -> str | None:
     """Whose picture is on the main screens."""
-    present = state.present()
     called = [each.participant_id for each in state.floor.holders if each.called]
     holders = [each.participant_id for each in state.floor.holders]
-    chairs = sorted(key for key, each in present.items() if each.role == roles.APPOINTMENT_ROLE_CHAIR)
-    for candidate in (*called, state.stage.participant_id, *holders, *chairs):
-        if candidate in present:
+    for candidate in (*called, state.stage.participant_id, *holders):
+        if state.present(candidate):
             return candidate
-    return None
+    chairs = (key for key, each in state.participants.items() if each.role == roles.APPOINTMENT_ROLE_CHAIR)
+    return min((key for key in chairs if state.present(key)), default=None)
 
 
 def room_json(room: media_pb2.RoomState) -> Room:

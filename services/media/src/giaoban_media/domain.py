@@ -197,10 +197,10 @@ def desired(conference: Conference, me: str, view: View) -> Desired | None:
 
 def concerned(before: Conference, after: Conference) -> frozenset[str] | None:
     """Whose media a change may concern; None: everybody's. Equal `desired` is what decides in the end."""
+    known = before.participants
     changed = frozenset(
-        key
-        for key in before.participants.keys() | after.participants.keys()
-        if before.participants.get(key) is not after.participants.get(key)
+        [key for key, each in after.participants.items() if known.get(key) is not each]
+        + [key for key in known if key not in after.participants]
     )
     same_for_all = (
         before.room == after.room

@@ -17,18 +17,32 @@ def is_audible(conference: Conference, participant: Participant) -> bool:
     The chair is always heard unless muted. While a site is called, only it and those given the floor
     after it are heard beside the chair, whatever the policy.
     """
-    if participant.muted or participant.removed or participant.role not in SPEAKERS:
-        return False
-    if participant.role is Role.CHAIR or conference.floor.holds(participant.id):
-        return True
-    called = any(holder.called for holder in conference.floor.holders)
-    room = conference.room
-    return not called and room is not None and room.policy is MicrophonePolicy.OPEN
+    return _is_audible(participant, _heard_beside_the_chair(conference))
 
 
 def audible(conference: Conference) -> frozenset[str]:
     """The ids of everyone whose audio may be heard now."""
-    return frozenset(each.id for each in conference.participants.values() if is_audible(conference, each))
+    heard = _heard_beside_the_chair(conference)
+    return frozenset(each.id for each in conference.participants.values() if _is_audible(each, heard))
+
+
+def _is_audible(participant: Participant, heard: frozenset[str] | None) -> bool:
+    # In this order: asked of everybody in the meeting after each change, it is mostly the floor that says no.
+    return (
+        (heard is None or participant.id in heard or participant.role is Role.CHAIR)
+        and not participant.muted
+        and not participant.removed
+        and participant.role in SPEAKERS
+    )
+
+
+def _heard_beside_the_chair(conference: Conference) -> frozenset[str] | None:
+    """The ids of those whom floor and policy let be heard; None: everybody."""
+    room, holders = conference.room, conference.floor.holders
+    called = any(holder.called for holder in holders)
+    if not called and room is not None and room.policy is MicrophonePolicy.OPEN:
+        return None
+    return frozenset(holder.participant_id for holder in holders)
 
 
 def showing(conference: Conference) -> str | None:
@@ -36,14 +50,14 @@ def showing(conference: Conference) -> str | None:
 
     A called site goes before the one that was pinned, before the first who has the floor, before the chair.
     """
-    present = conference.present()
     called = [holder.participant_id for holder in conference.floor.holders if holder.called]
     holders = [holder.participant_id for holder in conference.floor.holders]
-    chairs = sorted(each.id for each in present.values() if each.role is Role.CHAIR)
-    for candidate in (*called, conference.stage.participant_id, *holders, *chairs):
-        if candidate in present:
+    for candidate in (*called, conference.stage.participant_id, *holders):
+        who = conference.participants.get(candidate)
+        if who is not None and not who.removed:
             return candidate
-    return None
+    people = conference.participants.values()
+    return min((each.id for each in people if each.role is Role.CHAIR and not each.removed), default=None)
 
 
 def may_share_screen(conference: Conference, participant: Participant) -> bool:
