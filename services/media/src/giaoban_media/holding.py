@@ -18,13 +18,16 @@ from giaoban_media.sfu import Peer, RoomKey, Sfu, Ticket
 class Holding:
     """A participant's media as one seat holds it. Every method raises `Replaced` once somebody else does."""
 
-    def __init__(self, sfu: Sfu, journal: Journal, meeting_id: str, participant_id: str) -> None:
-        """Nothing is held before `resume` or `begin`."""
+    def __init__(
+        self, sfu: Sfu, journal: Journal, meeting_id: str, participant_id: str, *, newcomer: bool = False
+    ) -> None:
+        """Nothing is held before `resume` or `begin`. `newcomer`: the journal has nothing of it, as far as is known."""
         self._sfu = sfu
         self._journal = journal
         self._meeting_id = meeting_id
         self._participant_id = participant_id
         self._holder = new_id()
+        self._unread = newcomer
         self._ownership: Ownership | None = None
         self.peer: Peer | None = None
         self.begun = False
@@ -34,7 +37,12 @@ class Holding:
 
     async def read(self) -> JournalEntry | None:
         """What is journalled of the participant."""
+        self._unread = False
         return await self._journal.read(self._meeting_id, self._participant_id)
+
+    async def before(self, *, resume: bool) -> JournalEntry | None:
+        """What a join finds; of a newcomer nothing, without a look: if that is wrong, `begin` finds out."""
+        return None if self._unread and not resume else await self.read()
 
     def lost_to(self, epoch: int, holder: str) -> bool:
         """Whether an owner that the journal shows has taken the participant from us."""
@@ -64,7 +72,7 @@ class Holding:
         """A new peer in a room. Raises `MediaLost`."""
         # Chosen here and journalled before the node hears of it (Janus: 53 bits).
         ticket = Ticket(node_id, room, self._participant_id, session=secrets.randbits(52) + 1)
-        self._ownership = await self._journal.own(before, ticket, self._holder)
+        self._ownership, before = await self._win(before, ticket)
         if before is not None and before.ticket.session:
             if before.ticket.room == room and before.ticket.node_id == node_id:
                 await self._sfu.forget(before.ticket)  # a participant is in a room once
@@ -73,6 +81,18 @@ class Holding:
         await self._sfu.open_room(node_id, room)
         self.begun = True
         self.peer = await self._sfu.admit(ticket, self._ownership.write)
+
+    async def _win(
+        self, before: JournalEntry | None, ticket: Ticket
+    ) -> tuple[Ownership, JournalEntry | None]:
+        """Wins the participant with a ticket of our own; also what the journal had of it."""
+        try:
+            return await self._journal.own(before, ticket, self._holder), before
+        except Replaced:
+            if not self._unread:
+                raise
+        before = await self.read()
+        return await self._journal.own(before, ticket, self._holder), before
 
     async def begin_again(self, node_id: str, room: RoomKey) -> None:
         """The same after the peer was lost, or the room moved. Raises `MediaLost`, `Replaced`."""

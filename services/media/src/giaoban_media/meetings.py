@@ -21,6 +21,7 @@ from giaoban_media.conference.live import LiveMeeting
 from giaoban_media.conference.model import Conference, Room
 from giaoban_media.domain import Grant, NodeHealth, NodeStatus, concerned, place, room_for, seat_on
 from giaoban_media.errors import MediaCapacity, MeetingEnded, NoMediaNode
+from giaoban_media.holding import Holding
 from giaoban_media.journal import Journal, JournalEntry, node_of
 from giaoban_media.metrics import CAPACITY_REFUSED
 from giaoban_media.nodes import Nodes
@@ -116,7 +117,7 @@ class Meetings:
             node_id,
             where=lambda former: self._find_node(meeting, grant.meeting_id, former),
             sfu=self._sfu,
-            journal=self._journal,
+            holding=Holding(self._sfu, self._journal, *key, newcomer=homeless),
             news=self._news,
             clock=self._clock,
             on_end=lambda seat: self._seat_ended(meeting, seat),

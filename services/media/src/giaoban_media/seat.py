@@ -34,7 +34,7 @@ from giaoban_media.errors import (
     ScreenTaken,
 )
 from giaoban_media.holding import Holding
-from giaoban_media.journal import Journal, JournalEntry
+from giaoban_media.journal import JournalEntry
 from giaoban_media.messages import Ended, Entered, RejoinNeeded, SeatMessage
 from giaoban_media.ports import News
 from giaoban_media.presence import Presence, depart
@@ -79,7 +79,7 @@ class Seat:
         *,
         where: Callable[[str], str],
         sfu: Sfu,
-        journal: Journal,
+        holding: Holding,
         news: News,
         clock: Clock,
         on_end: Callable[[Seat], None],
@@ -91,7 +91,7 @@ class Seat:
         self._node_id = node_id
         self._where = where
         self._sfu = sfu
-        self.holding = Holding(sfu, journal, grant.meeting_id, grant.participant_id)
+        self.holding = holding
         self._news = news
         self._clock = clock
         self._on_end = on_end
@@ -122,7 +122,7 @@ class Seat:
         known = self._presence.entry
         if known is not None and known.removed:
             raise ParticipantRemoved("the chair has ended your participation in this meeting")
-        before = await self.holding.read()
+        before = await self.holding.before(resume=resume)
         async with self._media:
             resumed = resume and await self._resume(before, room)
             if resume and not resumed:  # the attempt has written the entry

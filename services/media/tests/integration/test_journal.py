@@ -75,6 +75,30 @@ async def test_who_was_taken_over_can_find_out(bucket: Bucket) -> None:
     assert not await former.is_ours()
 
 
+async def test_a_newcomer_whom_the_journal_knows_all_the_same(bucket: Bucket) -> None:
+    """It wins as if it had looked first, and learns what there was; who did look and was too late does not."""
+    journal = Journal(bucket, "one")
+    mine = ticket(1)
+    ids, sfu = (mine.room.meeting_id, mine.participant_id), cast("Sfu", None)
+    first = Holding(sfu, journal, *ids, newcomer=True)
+    assert await first.before(resume=False) is None
+    assert (await first._win(None, mine))[1] is None
+    second = Holding(sfu, journal, *ids, newcomer=True)
+    _, had = await second._win(await second.before(resume=False), replace(mine, session=2))
+    assert had is not None
+    assert had.ticket.session == 1
+    assert (await known(journal, mine)).ticket.session == 2
+    assert await second.is_ours()
+    assert not await first.is_ours()
+    returning = Holding(sfu, journal, *ids, newcomer=True)
+    found = await returning.before(resume=True)
+    assert found is not None
+    late = await journal.take_over(found, "faster")
+    with pytest.raises(Replaced):
+        await returning._win(found, replace(mine, session=3))
+    await late.release()
+
+
 async def test_an_owner_does_not_overtake_itself(bucket: Bucket) -> None:
     """A peer whose publishing and receiving connections come up at once journals both, and stays the owner."""
     journal = Journal(bucket, "one")

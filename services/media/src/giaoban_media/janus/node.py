@@ -34,6 +34,9 @@ RECONNECT_DELAYS = (0.0, 0.1, 0.2, 0.4, 0.8, 1.0)
 UNKNOWN_SESSION, UNKNOWN_HANDLE = 458, 459
 ROOM_EXISTS, NO_SUCH_ROOM, NO_SUCH_FEED, ID_TAKEN = 427, 426, 428, 436
 
+MAX_ROOMS_KNOWN = 10_000
+"""Rooms of which this process remembers that a node has them; with more it begins anew."""
+
 MAX_PUBLISHERS = 500
 MAX_BITRATE = 2_500_000
 """Bits per second and publisher, told to senders by RTCP feedback."""
@@ -104,6 +107,7 @@ class Node:
         self.connections = 0
         """How often it was connected to: a node that was lost may have come back empty."""
         self.pictures = Pictures()
+        self._rooms: set[str] = set()
 
     @property
     def reachable(self) -> bool:
@@ -127,6 +131,7 @@ class Node:
             wire = Wire(self.address.url, self.address.api_secret, self._dispatch)
             try:
                 await wire.open()
+                self._rooms.clear()  # it may have come back empty
                 self._wire = wire
                 session = int((await wire.request({"janus": "create"}))["data"]["id"])
                 self._control = (session, await self.attach(session, "control"))
@@ -181,7 +186,13 @@ class Node:
         return await self.control(body | {"room": self.room_name(room), "secret": self.room_secret(room)})
 
     async def open_room(self, room: RoomKey) -> None:
-        """Creates a room; one that exists is left as it is."""
+        """Creates a room; one that exists is left as it is, and not asked for again over the same connection.
+
+        A room that was destroyed never comes back: the meeting has ended, or goes on under another generation.
+        """
+        name = self.room_name(room)
+        if name in self._rooms:
+            return
         try:
             await self.room_request(
                 room, ROOM_SETTINGS | {"admin_key": self.address.admin_key, "rec_dir": self.address.rec_dir}
@@ -189,6 +200,9 @@ class Node:
         except JanusError as error:
             if error.code != ROOM_EXISTS:
                 raise MediaLost("the media node refused a room", node=self.address.id) from error
+        if len(self._rooms) >= MAX_ROOMS_KNOWN:
+            self._rooms.clear()
+        self._rooms.add(name)
 
     async def publishers(self, room: RoomKey) -> set[str]:
         """The ids of those who send in a room, also by way of other nodes."""
