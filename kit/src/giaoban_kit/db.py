@@ -69,7 +69,7 @@ class Database:
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for statements that only read, each its own transaction: no BEGIN, no COMMIT to wait for.
+        """A connection for statements of which each is its own transaction: no BEGIN, no COMMIT to wait for.
 
         At READ COMMITTED each statement of a transaction sees what is committed when it starts, so nothing is lost.
         Raises: as `transaction`.

@@ -31,14 +31,14 @@ class AttendanceEvents:
         stay = Presence(message.presence_id, message.meeting_id, message.participant_id)
         if isinstance(message, ParticipantLeft):
             left_at = _moment(message.leave_time)
-            await self._entry.left(event.id, message.organisation_id, stay, left_at)
+            await self._entry.left(message.organisation_id, stay, left_at)
             return
         joined_at = _moment(message.join_time)
         role = convert.ROLES.get(message.role)
         if role is None or message.party.ref.kind not in convert.PARTY_KINDS:
             raise Invalid("The event names no party or role that we know.")
         party = convert.party_from_proto(message.party)
-        await self._entry.joined(event.id, message.organisation_id, stay, party, role, joined_at)
+        await self._entry.joined(message.organisation_id, stay, party, role, joined_at)
 
 
 def _moment(time: Timestamp) -> datetime:

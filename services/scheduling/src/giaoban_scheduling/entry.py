@@ -163,39 +163,28 @@ class Entry:
         async with self._begin() as records:
             return attendance(meeting.appointments, await records.presences.all(meeting.id))
 
+    # Whoever hears of the same coming or leaving twice writes the same twice: no inbox is kept.
+
     async def joined(
-        self,
-        event_id: str,
-        organisation_id: str,
-        stay: Presence,
-        party: Party,
-        role: Role,
-        at: datetime,
+        self, organisation_id: str, stay: Presence, party: Party, role: Role, at: datetime
     ) -> None:
         """Somebody came into the room; the first one starts the meeting. Errors: MEETING_NOT_FOUND."""
+        if await self._begin.add_to_running(organisation_id, stay.joined(party, role, at)):
+            return
         async with self._begin() as records:
-            if not await records.first_time(event_id):
-                return
             meeting = await _found(records, organisation_id, stay.meeting_id)
-
-            def there(known: Presence) -> Presence:
-                now = known.joined(party, role, at)
-                if meeting.actual_end is not None and now.left_at is None:
-                    return now.left(meeting.actual_end)  # the news came after the end
-                return now
-
-            if not await records.presences.add(there(stay)):  # the news of its end came first
-                known = await records.presences.get(meeting.id, stay.id) or stay
-                await records.presences.put(there(known))
+            known = await records.presences.get(meeting.id, stay.id) or stay
+            known = known.joined(party, role, at)
+            if meeting.actual_end is not None and known.left_at is None:
+                known = known.left(meeting.actual_end)  # the news came after the end
+            await records.presences.put(known)
             started = _started(meeting, at)
             if started != meeting:
                 await records.meetings.save(started)
 
-    async def left(self, event_id: str, organisation_id: str, stay: Presence, at: datetime) -> None:
+    async def left(self, organisation_id: str, stay: Presence, at: datetime) -> None:
         """Somebody left the room, perhaps heard of before the coming. Errors: MEETING_NOT_FOUND."""
         async with self._begin() as records:
-            if not await records.first_time(event_id):
-                return
             meeting = await _found(records, organisation_id, stay.meeting_id)
             known = await records.presences.get(meeting.id, stay.id) or stay
             await records.presences.put(known.left(at))

@@ -158,10 +158,6 @@ class Presences(Protocol):
         """By id."""
         ...
 
-    async def add(self, presence: Presence) -> bool:
-        """Adds it; False, and nothing is done, if it is known already."""
-        ...
-
     async def put(self, presence: Presence) -> None:
         """Adds or replaces it."""
         ...
@@ -244,10 +240,6 @@ class Records(Protocol):
     @property
     def news(self) -> News: ...
 
-    async def first_time(self, event_id: str) -> bool:
-        """Whether this event has not been heard before; remembered with the transaction."""
-        ...
-
 
 class Reading(Protocol):
     """What can be asked without a transaction: each question sees what is committed when it is asked."""
@@ -265,6 +257,12 @@ class Transactions(Protocol):
 
     def reading(self) -> AbstractAsyncContextManager[Reading]:
         """For questions alone; nothing is to be written there."""
+        ...
+
+    async def add_to_running(self, organisation_id: str, stay: Presence) -> bool:
+        """Adds a stay in a transaction of its own, if that is all there is to do: the meeting runs since before the
+        stay began, and the stay is not known. False: nothing was done.
+        """
         ...
 
 

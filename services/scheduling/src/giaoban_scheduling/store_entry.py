@@ -10,13 +10,13 @@ from typing import Any
 
 import sqlalchemy as sa
 from giaoban_kit.db import Database
-from giaoban_kit.outbox import Outbox, first_time
+from giaoban_kit.outbox import Outbox
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from giaoban_scheduling.domain import Admission, AdmissionState, Party, PartyRef, Presence, Role
+from giaoban_scheduling.domain import Admission, AdmissionState, Party, PartyRef, Presence, Role, Status
 from giaoban_scheduling.ports import Caller, Standing
 from giaoban_scheduling.publish import OutboxNews
 from giaoban_scheduling.store import (
@@ -30,9 +30,6 @@ from giaoban_scheduling.store import (
     party_values,
     to_party,
 )
-
-CONSUMER = "scheduling-attendance"
-
 
 # What is asked whenever somebody comes in is built once: building costs more than asking.
 _MEETING, _ADMISSION, _PRESENCE = (metadata.tables[name] for name in ("meeting", "admission", "presence"))
@@ -73,8 +70,23 @@ def _put(table: sa.Table) -> sa.Insert:
 
 
 _PUT_ADMISSION, _PUT_PRESENCE = _put(_ADMISSION), _put(_PRESENCE)
-_ADD_PRESENCE: sa.Executable = (
-    postgresql.insert(_PRESENCE).on_conflict_do_nothing().returning(sa.literal_column("1").label("added"))
+_ADD_TO_RUNNING = (
+    postgresql.insert(_PRESENCE)
+    .from_select(
+        [each.name for each in _PRESENCE.columns],
+        sa.select(*(sa.bindparam(each.name, type_=each.type) for each in _PRESENCE.columns))
+        .select_from(_MEETING)
+        .where(
+            _MEETING.c.id == sa.bindparam("meeting_id", type_=_MEETING.c.id.type),
+            _MEETING.c.organisation_id == sa.bindparam("organisation_id"),
+            _MEETING.c.status == Status.RUNNING.value,
+            _MEETING.c.actual_start <= sa.bindparam("joined_at", type_=_MEETING.c.actual_start.type),
+        )
+        # Whoever ends the meeting waits for us and then sees the stay; or we wait, and the meeting runs no more.
+        .with_for_update(read=True),
+    )
+    .on_conflict_do_nothing()
+    .returning(_PRESENCE.c.id)
 )
 _PRESENCE_BY_ID = sa.select(_PRESENCE).where(
     _PRESENCE.c.meeting_id == sa.bindparam("meeting_id"), _PRESENCE.c.id == sa.bindparam("presence_id")
@@ -166,10 +178,6 @@ class SqlPresences:
         row = (await self._connection.execute(_PRESENCE_BY_ID, key)).one_or_none()
         return _presence(row) if row else None
 
-    async def add(self, presence: Presence) -> bool:
-        done = await self._connection.execute(_ADD_PRESENCE, _presence_values(presence))
-        return done.first() is not None
-
     async def put(self, presence: Presence) -> None:
         await self._connection.execute(_PUT_PRESENCE, _presence_values(presence))
 
@@ -257,9 +265,6 @@ class SqlRecords:
     news: OutboxNews
     session: AsyncSession
 
-    async def first_time(self, event_id: str) -> bool:
-        return await first_time(self.session, CONSUMER, event_id)
-
 
 @dataclass(frozen=True, slots=True)
 class SqlReading:
@@ -292,3 +297,8 @@ class SqlTransactions:
     async def reading(self) -> AsyncIterator[SqlReading]:
         async with self._db.reading() as connection:
             yield SqlReading(SqlMeetings(connection), SqlAdmissions(connection))
+
+    async def add_to_running(self, organisation_id: str, stay: Presence) -> bool:
+        values = _presence_values(stay) | {"organisation_id": organisation_id}
+        async with self._db.reading() as connection:  # one statement: it needs no BEGIN and COMMIT either
+            return (await connection.execute(_ADD_TO_RUNNING, values)).first() is not None

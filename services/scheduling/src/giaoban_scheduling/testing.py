@@ -32,7 +32,6 @@ class State:
     admissions: dict[str, Admission] = field(default_factory=dict)
     presences: dict[tuple[str, str], Presence] = field(default_factory=dict)
     keys: dict[tuple[str, str, str], tuple[bytes, str, datetime]] = field(default_factory=dict)
-    heard: set[str] = field(default_factory=set)
     news: list[tuple[str, str]] = field(default_factory=list)  # verb, meeting id
 
 
@@ -165,12 +164,6 @@ class MemoryPresences:
     async def get(self, meeting_id: str, presence_id: str) -> Presence | None:
         return self._state.presences.get((meeting_id, presence_id))
 
-    async def add(self, presence: Presence) -> bool:
-        if (presence.meeting_id, presence.id) in self._state.presences:
-            return False
-        await self.put(presence)
-        return True
-
     async def put(self, presence: Presence) -> None:
         self._state.presences[presence.meeting_id, presence.id] = presence
 
@@ -254,11 +247,6 @@ class MemoryRecords:
         self.keys = MemoryKeys(state)
         self.news = MemoryNews(state)
 
-    async def first_time(self, event_id: str) -> bool:
-        new = event_id not in self._state.heard
-        self._state.heard.add(event_id)
-        return new
-
 
 class MemoryTransactions:
     """The `Transactions` port in memory: one at a time, undone when the block raises."""
@@ -278,6 +266,19 @@ class MemoryTransactions:
     async def reading(self) -> AsyncIterator[MemoryRecords]:
         async with self() as records:
             yield records
+
+    async def add_to_running(self, organisation_id: str, stay: Presence) -> bool:
+        async with self() as records:
+            meeting = await records.meetings.get(organisation_id, stay.meeting_id, bare=True)
+            if meeting is None or meeting.status is not Status.RUNNING:
+                return False
+            begun = meeting.actual_start is not None and stay.joined_at is not None
+            if not begun or meeting.actual_start > stay.joined_at:  # type: ignore[operator]  # both are there
+                return False
+            if await records.presences.get(meeting.id, stay.id) is not None:
+                return False
+            await records.presences.put(stay)
+            return True
 
 
 class MemoryDirectory:

@@ -178,10 +178,32 @@ async def test_replicas_end_a_meeting_once(house: House) -> None:
     meeting = await house.call(0, house.draft())
     stay = Presence(new_id(), meeting.id, new_id())
     now = house.clock.now()
-    await house.entries[0].joined(new_id(), house.organisation, stay, house.chair, Role.CHAIR, now)
-    await house.entries[1].left(new_id(), house.organisation, stay, now + HOUR)
+    await house.entries[0].joined(house.organisation, stay, house.chair, Role.CHAIR, now)
+    await house.entries[1].left(house.organisation, stay, now + HOUR)
     house.clock.advance(2 * HOUR)
     ended = await asyncio.gather(*(each.end_overdue(HOUR / 2) for each in house.schedulings))
     assert sum(ended) == 1
     found, _ = await house.schedulings[0].get(house.by(house.chair), meeting.id)
     assert (found.status, found.version) == (Status.ENDED, meeting.version + 1)
+
+
+async def test_nobody_stays_in_a_meeting_that_ends(house: House) -> None:
+    """People come in while it is ended: whichever is first, no stay is left open, and each has a line."""
+    meeting = await house.call(0, house.draft())
+    now, chair = house.clock.now(), house.by(house.chair)
+
+    async def come(number: int) -> Presence:
+        stay = Presence(new_id(), meeting.id, new_id())
+        await house.entries[number % 2].joined(
+            house.organisation, stay, house.crowd[number], Role.DELEGATE, now
+        )
+        return stay
+
+    await come(0)
+    came = [asyncio.create_task(come(number)) for number in range(1, 30)]
+    await asyncio.sleep(PAUSE)
+    await house.schedulings[0].end(chair, meeting.id)
+    await asyncio.gather(*came)
+    async with house.begin() as records:
+        assert not await records.presences.somebody_there(meeting.id)
+        assert len(await records.presences.all(meeting.id)) == 30

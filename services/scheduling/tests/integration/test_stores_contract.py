@@ -264,8 +264,7 @@ async def test_stays(begin: Transactions) -> None:
     async with begin() as records:
         await records.presences.put(gone)
         assert not await records.presences.somebody_there(held.id)
-        assert await records.presences.add(came)
-        assert not await records.presences.add(replace(came, left_at=NOW))
+        await records.presences.put(came)
         await records.presences.put(after)
         assert await records.presences.somebody_there(held.id)
         await records.presences.close_all(held.id, NOW + HOUR)
@@ -277,19 +276,39 @@ async def test_stays(begin: Transactions) -> None:
     assert ends == {came.id: NOW + HOUR, after.id: NOW + 2 * HOUR, gone.id: NOW}
 
 
-async def test_keys_and_events_count_once(begin: Transactions) -> None:
-    """A key belongs to one caller and one meeting; an event is new only once."""
+async def test_a_stay_is_added_to_a_meeting_that_runs(begin: Transactions) -> None:
+    """Only where nothing else is to be done: the meeting runs since before, and the stay is new."""
+    planned, who = meeting(), party()
+    running = replace(meeting(), status=Status.RUNNING, actual_start=NOW)
+    ended = replace(meeting(), status=Status.ENDED, actual_start=NOW, actual_end=NOW + HOUR)
+    await stored(begin, planned, running, ended)
+
+    def stay(held: Meeting, came: datetime) -> Presence:
+        return Presence(new_id(), held.id, new_id(), who, Role.DELEGATE, came)
+
+    for held in (planned, ended, meeting()):
+        assert not await begin.add_to_running(ORG, stay(held, NOW))
+    assert not await begin.add_to_running(ORG, stay(running, NOW - HOUR))
+    assert not await begin.add_to_running(new_id(), stay(running, NOW))
+    first = stay(running, NOW)
+    assert await begin.add_to_running(ORG, first)
+    assert not await begin.add_to_running(ORG, replace(first, joined_at=NOW + HOUR))
+    async with begin() as records:
+        assert await records.presences.all(running.id) == [first]
+        assert not await records.presences.all(planned.id)
+
+
+async def test_keys_count_once(begin: Transactions) -> None:
+    """A key belongs to one caller and one meeting."""
     me = Caller(party().ref, ORG)
-    made, event = new_id(), new_id()
+    made = new_id()
     async with begin() as records:
         assert await records.keys.find(me, "k") is None
         assert await records.keys.claim(me, "k", b"digest", made)
         assert not await records.keys.claim(me, "k", b"other", new_id())
         assert await records.keys.claim(Caller(party().ref, ORG), "k", b"other", new_id())
-        assert await records.first_time(event)
     async with begin() as records:
         assert await records.keys.find(me, "k") == (b"digest", made)
-        assert not await records.first_time(event)
 
 
 async def test_keys_are_forgotten_by_age(begin: Transactions) -> None:
