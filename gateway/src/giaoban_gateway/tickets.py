@@ -16,8 +16,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
+from cachetools import TTLCache
 from giaoban_kit.errors import GiaobanError, Unauthenticated, Unavailable
-from giaoban_kit.kv import Bucket
+from giaoban_kit.kv import Bucket, Entry
 from giaoban_kit.tokens import Principal
 from nats.aio.client import Client
 
@@ -28,6 +29,8 @@ CONTENT_LIFETIME = timedelta(hours=12)
 """The longest that recording's grant holds, and so the longest that the bucket keeps anything."""
 MIN_LIFETIME = timedelta(seconds=1)
 MAX_TICKET_CHARACTERS = 128
+ISSUED_KEPT = 10_000
+"""Tickets of which this gateway remembers what it has written, and need not read it again."""
 
 
 class TicketInvalid(Unauthenticated):
@@ -63,6 +66,7 @@ class Tickets:
         """`bucket` belongs to the gateway alone. Without `nats` every method raises `Unavailable` at once."""
         self._bucket = bucket
         self._nats = nats
+        self._issued: TTLCache[str, Entry] = TTLCache(ISSUED_KEPT, CONNECT_LIFETIME.total_seconds())
 
     async def issue(
         self, purpose: str, subject: str, principal: Principal, token: str, lifetime: timedelta
@@ -73,16 +77,19 @@ class Tickets:
         lifetime = max(min(lifetime, ends - datetime.now(UTC)), MIN_LIFETIME)
         ticket = secrets.token_urlsafe(32)
         held = {"purpose": purpose, "subject": subject, "token": token, "principal": asdict(principal)}
-        await self._bucket.create(
-            _key(ticket), json.dumps(held).encode(), ttl=timedelta(seconds=int(lifetime.total_seconds()))
-        )
+        key, data = _key(ticket), json.dumps(held).encode()
+        ttl = timedelta(seconds=int(lifetime.total_seconds()))
+        self._issued[key] = Entry(key, data, await self._bucket.create(key, data, ttl=ttl))
         return ticket, datetime.now(UTC) + lifetime
 
     async def use_once(self, ticket: str, purpose: str, subject: str) -> Held:
         """What the ticket stands for; it is gone with this. Raises `TicketInvalid`."""
         with refusals(purpose):
             self._require_nats()
-            return _held(await self._bucket.take(_key(ticket)), purpose, subject)
+            key = _key(ticket)
+            known = self._issued.pop(key, None)
+            data = await (self._bucket.take(key) if known is None else self._bucket.take_known(known))
+            return _held(data, purpose, subject)
 
     async def look(self, ticket: str, purpose: str, subject: str) -> Held:
         """What the ticket stands for; it stays until it expires. Raises `TicketInvalid`."""

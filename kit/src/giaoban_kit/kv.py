@@ -168,10 +168,12 @@ class Bucket:
     async def take(self, key: str) -> bytes | None:
         """The value of a key that is deleted with this; None if it is not there or somebody else took it."""
         entry = await self.get(key)
-        if entry is None:
-            return None
+        return None if entry is None else await self.take_known(entry)
+
+    async def take_known(self, entry: Entry) -> bytes | None:
+        """The same for an entry whose writer still knows it, without reading it."""
         try:
-            await self.delete(key, entry.revision)
+            await self.delete(entry.key, entry.revision)
         except RevisionConflict:
             return None
         return entry.value
