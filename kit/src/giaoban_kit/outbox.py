@@ -62,8 +62,13 @@ inbox_table = sa.Table(
     sa.Index("ix_inbox_received_at", "received_at"),
 )
 
-_FIRST_TIME = (  # built once: every event of every consumer asks
-    postgresql.insert(inbox_table).on_conflict_do_nothing().returning(inbox_table.c.event_id)
+# Built once: every event of every consumer asks.
+_FIRST_TIME = postgresql.insert(inbox_table).on_conflict_do_nothing().returning(inbox_table.c.event_id)
+_HAS_SEEN = sa.select(
+    sa.exists().where(
+        inbox_table.c.consumer == sa.bindparam("consumer"),
+        inbox_table.c.event_id == sa.bindparam("event_id"),
+    )
 )
 
 
@@ -119,13 +124,7 @@ async def first_time(session: AsyncSession, consumer: str, event_id: str) -> boo
 
 async def has_seen(connection: AsyncConnection, consumer: str, event_id: str) -> bool:
     """Whether `first_time` was told of this event in a transaction that committed: before what is dear is done."""
-    mine = (
-        inbox_table.c.consumer == sa.bindparam("consumer"),
-        inbox_table.c.event_id == sa.bindparam("event_id"),
-    )
-    found = await connection.execute(
-        sa.select(sa.exists().where(*mine)), {"consumer": consumer, "event_id": event_id}
-    )
+    found = await connection.execute(_HAS_SEEN, {"consumer": consumer, "event_id": event_id})
     return bool(found.scalar_one())
 
 
