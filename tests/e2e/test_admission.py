@@ -171,5 +171,7 @@ async def test_a_reload_is_the_same_stay(house: House, new_person: NewPerson) ->
     await chair.leave()
     await chair.page.goto(f"/meetings/{meeting_id}")
     table = chair.page.get_by_role("region", name="Điểm danh").get_by_role("table")
-    await expect(table.get_by_role("row").filter(has_text=DELEGATE)).to_have_count(1)
-    await expect(table.get_by_role("row").filter(has_text=DELEGATE)).to_contain_text("Đã rời")
+    row = table.get_by_role("row").filter(has_text=DELEGATE)
+    await expect(row).to_have_count(1)
+    # The page may have been faster than the news, and asks again every 15 s.
+    await expect(row).to_contain_text("Đã rời", timeout=20_000)

@@ -4,9 +4,10 @@
 import asyncio
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 
 import pytest
+from playwright.async_api import TimeoutError as PlaywrightTimeoutError
 from playwright.async_api import expect
 
 from .conftest import NewPerson
@@ -45,7 +46,8 @@ async def _acts_work(meeting: Meeting) -> None:
     async def hand_is_up() -> bool:
         raised = delegate.page.get_by_role("button", name="Thôi xin phát biểu")
         if not await raised.count():
-            await delegate.button("Xin phát biểu").click()
+            with suppress(PlaywrightTimeoutError):  # it went up meanwhile, by the click before
+                await delegate.button("Xin phát biểu").click(timeout=1_000)
             await delegate.page.wait_for_timeout(500)
         return await raised.count() > 0
 

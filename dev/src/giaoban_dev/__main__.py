@@ -40,6 +40,9 @@ def main() -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     starting = commands.add_parser("up", help="start everything; Ctrl-C stops it")
     starting.add_argument("--servers", action="store_true", help="only PostgreSQL, NATS, mail and Janus")
+    starting.add_argument(
+        "--no-demo", action="store_true", help="no demo organisations, accounts, meetings and sites"
+    )
     asking = commands.add_parser("smoke", help="ask every part of a running stack, then meet in it")
     asking.add_argument("--servers", action="store_true", help="only PostgreSQL, NATS, mail and Janus")
     commands.add_parser("reset", help="delete data, secrets and logs")
@@ -50,7 +53,7 @@ def main() -> int:
     try:
         match arguments.command:
             case "up":
-                asyncio.run(_up(Plan(services=()) if arguments.servers else WHOLE))
+                asyncio.run(_up(_plan(servers_only=arguments.servers, demo=not arguments.no_demo)))
             case "smoke":
                 asyncio.run(_smoke(servers_only=arguments.servers))
             case "reset":
@@ -65,6 +68,12 @@ def main() -> int:
     return 0
 
 
+def _plan(*, servers_only: bool, demo: bool) -> Plan:
+    if servers_only:
+        return Plan(services=())
+    return WHOLE if demo else Plan()
+
+
 def _house() -> House:
     return make_house(state_dir(), Ports.from_environment(os.environ), Addresses.from_environment(os.environ))
 
@@ -77,7 +86,15 @@ async def _smoke(*, servers_only: bool) -> None:
 
 
 async def _up(plan: Plan) -> None:
-    ready = _print_addresses if plan.services else _print_servers
+    def ready(house: House) -> None:
+        if plan.services:
+            _print_addresses(house)
+        else:
+            _print_servers(house)
+        if plan.demo:
+            _print_demo()
+        _say("\n  Ctrl-C stops everything.\n")
+
     running = asyncio.create_task(up(_house(), plan, say=_say, ready=ready))
     loop = asyncio.get_running_loop()
     # A second Ctrl-C changes nothing: the stop is under way and bounded in time.
@@ -102,11 +119,15 @@ def _print_addresses(house: House) -> None:
         lines.append("  elsewhere   set MEDIA_IP to this machine's address to let other devices in")
     lines.append(f"  mail        http://localhost:{house.ports.mail_page}")
     lines.append(f"  logs        {house.state / 'logs'}  (make tail)")
-    lines.append(f"\n  Demo accounts, password {PASSWORD}\n")
+    _say("\n".join(lines))
+
+
+def _print_demo() -> None:
+    lines = [f"\n  Demo accounts, password {PASSWORD}\n"]
     for directory in (city(), ministry(), province()):
         lines.append(f"  {directory.name}: organisation {directory.code}")
         lines += [f"    {each.username:14} {each.who}" for each in directory.accounts]
-    lines.append(f"\n  Running meeting: {RUNNING_TITLE}\n\n  Ctrl-C stops everything.\n")
+    lines.append(f"\n  Running meeting: {RUNNING_TITLE}")
     _say("\n".join(lines))
 
 
@@ -116,7 +137,7 @@ def _print_servers(house: House) -> None:
         f"  janus {name}     {node.url}, media on {node.media_ip}" for name, node in house.nodes.items()
     ]
     lines.append(f"  mail        http://localhost:{house.ports.mail_page}")
-    lines.append(f"  secrets     {house.credentials.directory}\n\n  Ctrl-C stops everything.\n")
+    lines.append(f"  secrets     {house.credentials.directory}")
     _say("\n".join(lines))
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Owns a private local stack for load tests: its process, its accounts, and the ways to hurt it.
 
-It runs `python -m giaoban_dev up` in the network namespace of bin/in-netns and takes no port of the machine.
+It runs `python -m giaoban_dev up --no-demo` in the network namespace of bin/in-netns and takes no port of the machine.
 """
 
 import asyncio
@@ -65,18 +65,14 @@ class LocalStack:
         self._invitee = ("", "")
 
     async def __aenter__(self) -> Self:
-        environment = {
-            **os.environ,
-            **_LIMITS,
-            **self._settings,
-            "GIAOBAN_STATE": str(self.state),
-            "SITES": "0",
-        }
+        environment = {**os.environ, **_LIMITS, **self._settings, "GIAOBAN_STATE": str(self.state)}
         environment.pop("MEDIA_IP", None)
         with self._printed.open("wb") as printed:
             # In a session of its own, so that Ctrl-C reaches only us; gone when we are, however we end.
             self._up = await asyncio.create_subprocess_exec(
-                *("setpriv", "--pdeathsig", "TERM", "--", sys.executable, "-m", "giaoban_dev.__main__", "up"),
+                *("setpriv", "--pdeathsig", "TERM", "--", sys.executable, "-m", "giaoban_dev.__main__"),
+                # Room would be held for the demo's running meeting, as for every meeting that begins now.
+                *("up", "--no-demo"),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=printed,
                 stderr=printed,
