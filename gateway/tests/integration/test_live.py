@@ -435,6 +435,19 @@ async def test_leaving_tells_media_and_closes(house: Any) -> None:
     await house.nothing_left()
 
 
+async def test_a_farewell_reaches_media_though_the_client_closes_at_once(house: Any) -> None:
+    """Who leaves closes its connection with the same breath, while the meeting goes on telling it things."""
+    await house.put_person()
+    for _ in range(10):
+        client, _ = await house.come()
+        seat = await house.media_seat()
+        await client.send(type="leave")
+        client.raw.transport.close()
+        client.raw.transport.abort()
+        assert (await seat.hears()).HasField("leave")
+    await house.nothing_left()
+
+
 async def test_a_client_that_vanishes_leaves_nothing_behind(house: Any) -> None:
     """A cut connection ends its stream to media and the meeting's feed, whatever it was doing."""
     await house.put_person()

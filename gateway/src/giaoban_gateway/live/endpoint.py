@@ -285,6 +285,8 @@ class _Connection:
             await self._first_of(*(each for each in tasks if each is not following))
         finally:
             feed.members.discard(member)
+            if link.leaving:  # clients close at once: the farewell must be read before the stream is cut
+                await asyncio.wait(tasks[:1], timeout=PRESENT_SECONDS)
             await ended(*tasks)
 
     async def _first_of(self, *waits: asyncio.Future[Any]) -> None:

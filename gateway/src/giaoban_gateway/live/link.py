@@ -53,6 +53,11 @@ class MediaLink:
         self.joined: asyncio.Future[pb.Joined] = asyncio.get_running_loop().create_future()
         self.joined.add_done_callback(lambda done: done.cancelled() or done.exception())
 
+    @property
+    def leaving(self) -> bool:
+        """Whether the client has said farewell."""
+        return self._left
+
     async def run(self) -> None:
         """Keeps the stream until the client has left.
 

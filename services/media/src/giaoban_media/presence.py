@@ -63,22 +63,27 @@ class Presence:
     async def connected(self, streams: tuple[Stream, ...] | None) -> None:
         """The publishing connection is up; `streams` of a new one, None when the running one was taken over."""
         if streams is None:
-            await self._change(lambda me: replace(me, connection=Connection.CONNECTED))
+            await self._change(lambda me: replace(me, connection=_unless_lost(me, Connection.CONNECTED)))
             return
         await self._change(
             lambda me: replace(
-                me, connection=Connection.CONNECTED, streams=streams, publication=me.publication + 1
+                me,
+                connection=_unless_lost(me, Connection.CONNECTED),
+                streams=streams,
+                publication=me.publication + 1,
             )
         )
 
     async def disconnected(self, connection: Connection) -> None:
         """Nothing is sent any more; `connection` says what is next."""
-        await self._change(lambda me: replace(me, connection=connection, streams=()))
+        await self._change(lambda me: replace(me, connection=_unless_lost(me, connection), streams=()))
 
     async def moved(self, node_id: str, *, publishes: bool) -> None:
         """Media begins anew on a node."""
         connection = Connection.CONNECTING if publishes else Connection.CONNECTED
-        await self._change(lambda me: replace(me, connection=connection, streams=(), node_id=node_id))
+        await self._change(
+            lambda me: replace(me, connection=_unless_lost(me, connection), streams=(), node_id=node_id)
+        )
 
     async def sends(self, streams: tuple[Stream, ...]) -> None:
         """The streams on the running connection changed."""
@@ -103,6 +108,11 @@ class Presence:
         await self._live.update_participant(
             self._grant.participant_id, lambda me: None if me is None else change(me)
         )
+
+
+def _unless_lost(me: Participant, connection: Connection) -> Connection:
+    """Whose signalling is lost stays so until it is back (`enter`), whatever becomes of the media meanwhile."""
+    return Connection.LOST if me.connection is Connection.LOST else connection
 
 
 async def depart(live: LiveMeeting, participant_id: str) -> None:

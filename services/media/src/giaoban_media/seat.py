@@ -141,8 +141,8 @@ class Seat:
         return Entered(self.participant_id, answer, resumed)
 
     async def leave(self) -> None:
-        """Leaves for good."""
-        await self._give_up("left", keep_entry=False)
+        """Leaves for good, also when the stream is cut meanwhile: who says farewell goes."""
+        await asyncio.shield(self._background.spawn(self._give_up("left", keep_entry=False)))
 
     def detach(self) -> None:
         """The stream is gone without a farewell: the place is kept for a while."""

@@ -167,6 +167,13 @@ class Guest:
         await self._call.write(pb.ConnectRequest(leave=pb.Leave()))
         await self.ended()
 
+    async def leave_and_cut(self, *, after: float) -> None:
+        """Says farewell and cuts the stream seconds later, as when a window is closed."""
+        self.left = True
+        await self._call.write(pb.ConnectRequest(leave=pb.Leave()))
+        await asyncio.sleep(after)
+        await self.drop()
+
     async def ended(self) -> None:
         """Waits until the stream has ended."""
         assert self._reader is not None

@@ -6,10 +6,14 @@ import time
 from pathlib import Path
 
 import pytest
+from giaoban.media.v1 import media_pb2
 from giaoban.media.v1 import media_service_pb2 as pb
 from giaoban_kit.errors import GiaobanError
+from giaoban_kit.events import connect_nats
 from giaoban_kit.ids import new_id
+from giaoban_kit.kv import open_bucket
 from giaoban_kit.tokens import sign_grant
+from giaoban_media.main import LIVE
 
 from services.media.tests.integration.conftest import (
     Guest,
@@ -18,6 +22,7 @@ from services.media.tests.integration.conftest import (
     carried_by,
     guests,
     longest_pause,
+    nats_as,
     participants_on,
     start,
     until,
@@ -272,6 +277,27 @@ class TestFailures:
             assert one.resumed
             before = chair.hears(one)
             await until(lambda: chair.hears(one) > before + 20)
+
+    async def test_who_leaves_is_gone_though_the_stream_is_cut(self, house: House) -> None:
+        """A client that says farewell and closes at once is not left standing; one whose farewell was not read is lost."""
+        people = [ONE] * 12
+        async with guests(house, *people) as leaving, connect_nats(nats_as(house, "media")) as nats:
+            bucket = await open_bucket(nats.jetstream(), LIVE)
+            for number, each in enumerate(leaving):
+                await each.join("one")
+                await each.leave_and_cut(after=0.002 * number)
+
+            async def standing(who: Guest) -> bool:
+                entry = await bucket.get(f"{who.meeting}.participant.{who.id}")
+                lost = media_pb2.CONNECTION_STATE_LOST
+                return (
+                    entry is not None
+                    and media_pb2.ParticipantState.FromString(entry.value).connection != lost
+                )
+
+            async with asyncio.timeout(8):
+                while [each for each in leaving if await standing(each)]:
+                    await asyncio.sleep(0.2)
 
     async def test_who_comes_anew_is_heard_as_before(self, house: House) -> None:
         """The floor stays with whoever lost everything and joins once more, and sound flows both ways."""
