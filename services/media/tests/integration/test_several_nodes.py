@@ -10,7 +10,10 @@ from contextlib import asynccontextmanager
 import pytest
 from giaoban.media.v1 import media_pb2
 from giaoban.media.v1 import media_service_pb2 as pb
+from giaoban.media.v1.media_service_pb2_grpc import MediaServiceStub
 from giaoban_dev.infra.janus import JanusNode
+from giaoban_kit.grpc_client import channel
+from giaoban_kit.ids import new_id
 from giaoban_kit.tasks import beside
 from giaoban_media.domain import demand
 from giaoban_media.janus.node import Node, NodeAddress
@@ -124,6 +127,36 @@ async def test_everybody_sees_everybody_and_hears_who_has_the_floor(house: House
             while await relayed(near, chair.meeting) or await relayed(far, chair.meeting):
                 await asyncio.sleep(0.2)
         assert await participants_on(house.nodes[further], chair.meeting) == 0
+
+
+async def test_each_sender_is_recorded_once_on_its_own_node(house: House) -> None:
+    """What is passed on is not recorded where it is passed on to."""
+    async with spread(house) as (people, home, further):
+        recording = new_id()
+        asked = {"meeting_id": people[0].meeting, "recording_id": recording}
+        async with channel(house.replicas["two"].target, house.keys.identity("recording")) as opened:
+            media = MediaServiceStub(opened)
+
+            def recorded() -> dict[str, list[str]]:
+                return {
+                    name: sorted(file.name.split("~")[1] for file in node.recordings.glob(f"{recording}~*"))
+                    for name, node in house.nodes.items()
+                }
+
+            def expected() -> dict[str, list[str]]:
+                both = ("microphone", "camera")
+                return {
+                    home: sorted(each.id for each in people[:3] for _ in both),
+                    further: sorted(each.id for each in people[3:] for _ in both),
+                }
+
+            await media.SetRecording(pb.SetRecordingRequest(**asked, active=True))
+            try:
+                await until(lambda: recorded() == expected())
+                await asyncio.sleep(1)
+                assert recorded() == expected()
+            finally:
+                await media.SetRecording(pb.SetRecordingRequest(**asked, active=False))
 
 
 async def test_killing_the_further_node_moves_only_those_on_it(house: House) -> None:

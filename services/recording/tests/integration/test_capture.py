@@ -140,6 +140,71 @@ async def test_what_was_said_and_shown_plays(
     assert not await worker.work_once()
 
 
+async def test_a_meeting_on_two_nodes_becomes_one_file(
+    node: JanusNode,
+    janus_nodes: dict[str, JanusNode],
+    clips: list[Clip],
+    storage: ObjectStorage,
+    begin: SqlTransactions,
+    tools: Tools,
+    work: Path,
+    tmp_path: Path,
+) -> None:
+    """A sender on each node, the second two seconds later: both are in the file, each at its own time."""
+    made, further, later = recording(), janus_nodes["b"], 2.0
+    for file in further.recordings.iterdir():
+        file.unlink()
+    async with room_on(node) as room, room_on(further) as other:
+        first = await room.publish(clips[0], made.id)
+        await asyncio.sleep(later)
+        second = await other.publish(clips[1], made.id)
+        await asyncio.sleep(CAPTURED_SECONDS - later)
+        await room.stop_recording(first)
+        await other.stop_recording(second)
+        await until(lambda: not [*node.recordings.glob("*.tmp"), *further.recordings.glob("*.tmp")])
+    for name, each in (("a", node), ("b", further)):
+        assert await Shipper(each.recordings, name, storage).ship_all()
+    tracks = await storage.tracks(made.id)
+    assert len({track.name.participant_id for track in tracks}) == 2
+    assert len(tracks) == 4
+    async with begin() as unit:
+        await unit.recordings.add(made)
+    assert await Worker(begin, storage, SystemClock(), tools, work).work_once()
+    async with begin() as unit:
+        done = await unit.recordings.get(made.id)
+    assert done is not None
+    assert (done.state, done.failure) == (State.READY, "")
+    file = tmp_path / "meeting.mp4"
+    shown = await content(storage, done, file)
+    assert abs(shown["seconds"] - CAPTURED_SECONDS) < 1.5
+
+    # One picture fills the screen, two stand side by side: what is left of the middle line changes when the second comes.
+    async def column(at: float) -> bytes:
+        cut = (
+            "-ss",
+            str(at),
+            "-i",
+            str(file),
+            "-frames:v",
+            "1",
+            "-vf",
+            "crop=160:720:960:0",
+            "-f",
+            "rawvideo",
+            "-",
+        )
+        process = await asyncio.create_subprocess_exec(
+            "ffmpeg", "-v", "error", *cut, stdout=asyncio.subprocess.PIPE
+        )
+        return (await process.communicate())[0]
+
+    def differing(one: bytes, two: bytes) -> float:
+        return sum(abs(x - y) > 40 for x, y in zip(one, two, strict=True)) / len(one)
+
+    alone = await column(later / 2)
+    assert differing(alone, await column(later + 2)) > 0.1 > 2 * differing(alone, await column(later - 0.5))
+
+
 async def test_a_killed_node_loses_less_than_a_second(
     node: JanusNode, clips: list[Clip], storage: ObjectStorage, tools: Tools, work: Path
 ) -> None:
