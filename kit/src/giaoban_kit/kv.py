@@ -7,7 +7,7 @@ import re
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import nats.errors
 import nats.js.errors
@@ -177,6 +177,16 @@ class Bucket:
         except RevisionConflict:
             return None
         return entry.value
+
+    async def made_at(self) -> datetime:
+        """When the server made the bucket: later than a write that it acknowledged if it has lost its store since."""
+        try:
+            info = await self._js.stream_info(f"KV_{self.name}")
+        except (nats.errors.Error, TimeoutError) as error:
+            raise Unavailable("Live state is not available.") from error
+        if info.created is None:
+            raise Unavailable("NATS did not say how old a bucket is.")
+        return info.created
 
     async def entries(self, keys: str = ">") -> list[Entry]:
         """The entries whose keys match (`room.01J.*`, `room.>`), by revision."""

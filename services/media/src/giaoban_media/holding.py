@@ -97,6 +97,9 @@ class Holding:
     async def begin_again(self, node_id: str, room: RoomKey) -> None:
         """The same after the peer was lost, or the room moved. Raises `MediaLost`, `Replaced`."""
         before = await self.read()
+        if before is None and self._ownership is not None:
+            await self._ownership.restore()
+            before = await self.read()
         if not self._mine(before):
             raise Replaced("the participant has joined from elsewhere")
         await self.begin(before, node_id, room)

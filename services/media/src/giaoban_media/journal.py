@@ -10,6 +10,7 @@ import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import structlog
@@ -79,6 +80,7 @@ class Ownership:
         """Made by `Journal.own`."""
         self._bucket = bucket
         self._entry = entry
+        self._written = datetime.now(UTC)
 
     @property
     def epoch(self) -> int:
@@ -100,6 +102,11 @@ class Ownership:
             lambda revision: self._bucket.update(_key(updated), _encode(updated), revision)
         )
         self._entry = replace(updated, revision=revision)
+        self._written = datetime.now(UTC)
+
+    async def restore(self) -> None:
+        """Writes the entry again, which the server has lost. Raises `Replaced` when somebody has deleted it."""
+        await self.write(self._entry.ticket)
 
     async def release(self) -> None:
         """Forgets the participant; if somebody else owns it now, it is theirs."""
@@ -122,13 +129,15 @@ class Ownership:
     async def _lost(self) -> JournalEntry | None:
         """Writes the entry again when the server has lost its store; None when somebody has deleted it.
 
-        Revisions only grow, unless the store begins anew: then the next one is smaller than ours.
+        Revisions only grow, unless the store begins anew: then the next one is smaller than ours, or the bucket is
+        younger than what we wrote there.
         """
+        younger = await self._bucket.made_at() > self._written
         try:
             revision = await self._bucket.create(_key(self._entry), _encode(self._entry))
         except Conflict:
             return None
-        if revision < self._entry.revision:
+        if younger or revision < self._entry.revision:
             return replace(self._entry, revision=revision)
         await self._bucket.delete(_key(self._entry), revision)
         return None

@@ -15,12 +15,13 @@ from giaoban_kit.errors import GiaobanError
 from giaoban_kit.kv import RESTARTED, SYNCED, Bucket, Deleted, Entry
 from giaoban_kit.tasks import ended
 
+from giaoban_media.background import RETRY_DELAY
 from giaoban_media.capacity import Occupancy
 from giaoban_media.conference import acts, codec
 from giaoban_media.conference.live import LiveMeeting
 from giaoban_media.conference.model import Conference, Room
 from giaoban_media.domain import Grant, NodeHealth, NodeStatus, concerned, place, room_for, seat_on
-from giaoban_media.errors import MediaCapacity, MeetingEnded, NoMediaNode
+from giaoban_media.errors import MediaCapacity, MeetingEnded, NoMediaNode, Replaced
 from giaoban_media.holding import Holding
 from giaoban_media.journal import Journal, JournalEntry, node_of
 from giaoban_media.metrics import CAPACITY_REFUSED
@@ -310,11 +311,21 @@ class Meetings:
 
     async def _journal_again(self, said: set[str]) -> None:
         # Whoever is held here and was not spoken of: the server has lost its store.
-        for meeting_id, meeting in list(self._meetings.items()):
-            for seat in list(meeting.seats.values()):
-                if f"{meeting_id}.{seat.participant_id}" not in said:
-                    with contextlib.suppress(GiaobanError):
-                        await seat.holding.journal_again()
+        left = [
+            seat
+            for meeting_id, meeting in self._meetings.items()
+            for seat in meeting.seats.values()
+            if f"{meeting_id}.{seat.participant_id}" not in said
+        ]
+        while left:
+            seat = left.pop(0)
+            try:
+                await seat.holding.journal_again()
+            except Replaced:
+                continue  # the seat hears of that by itself
+            except GiaobanError:
+                left.append(seat)
+                await asyncio.sleep(RETRY_DELAY)
 
     async def sweep(self, entry: JournalEntry) -> None:
         """Sends a participant home whose replica died and whom nobody has taken over."""

@@ -153,8 +153,41 @@ async def test_an_owner_outlives_a_store_that_is_lost(js: JetStreamContext) -> N
     await owner.write(replace(mine, receiver=7))
     assert (await known(journal, mine)).ticket.receiver == 7
     assert (await known(journal, mine)).holder == "first"
+    # And again: now its revision is one that another may have written before it.
+    await js.delete_stream("KV_test-lost-journal")
+    await ensure_bucket(js, "test-lost-journal")
+    for number in range(3):
+        await journal.own(None, ticket(3 + number), "other")
+    await owner.restore()
+    assert (await known(journal, mine)).ticket.receiver == 7
+    await owner.write(replace(mine, receiver=8))
+    assert (await known(journal, mine)).ticket.receiver == 8
     await owner.release()
     assert await journal.read(mine.room.meeting_id, mine.participant_id) is None
+
+
+async def test_media_begins_anew_though_the_store_was_lost_meanwhile(js: JetStreamContext) -> None:
+    """Nobody else has the participant, though the journal says nothing of it; but a deleted entry is another's doing."""
+    bucket = await ensure_bucket(js, "test-lost-journal")
+    journal = Journal(bucket, "one")
+    mine = ticket(1)
+    holding = Holding(cast("Sfu", _Node()), journal, mine.room.meeting_id, mine.participant_id)
+    await holding.begin(None, "a", mine.room)
+    await js.delete_stream("KV_test-lost-journal")
+    await ensure_bucket(js, "test-lost-journal")
+    await holding.begin_again("b", mine.room)
+    assert (await known(journal, mine)).ticket.node_id == "b"
+    await bucket.delete(f"{mine.room.meeting_id}.{mine.participant_id}")
+    with pytest.raises(Replaced):
+        await holding.begin_again("a", mine.room)
+
+
+class _Node:
+    """What `begin` asks of a node; none is needed for whose the journal's entry is."""
+
+    async def open_room(self, *_: object) -> None: ...
+    async def admit(self, *_: object) -> None: ...
+    async def forget(self, *_: object) -> None: ...
 
 
 async def test_what_this_version_cannot_read_is_passed_over(bucket: Bucket) -> None:
