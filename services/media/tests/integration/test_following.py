@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from functools import partial
 from pathlib import Path
 
@@ -151,6 +151,35 @@ async def test_a_meeting_outlives_a_store_that_is_lost(server: NatsServer, own_j
     await until(lambda: first.conference.stage == Stage(people[2].id))
     for task in running:
         task.cancel()
+
+
+@pytest.mark.parametrize("act", ["room", "stage", "person"])
+async def test_an_act_that_is_first_to_meet_a_lost_store_loses_nothing(
+    own_js: JetStreamContext, act: str
+) -> None:
+    """It comes before any watch has seen the loss: what is written with it is the whole meeting."""
+    bucket, meeting_id = await ensure_bucket(own_js, "test-lost-unseen"), new_id()
+    live = LiveMeeting(bucket, meeting_id, lambda: None)  # its watch sees nothing of what follows
+    room = Room(meeting_id, new_id(), MicrophonePolicy.FLOOR, SystemClock().now())
+    await live.update_room(lambda known: known or room)
+    people = [Participant(new_id(), PARTY, Role.DELEGATE, SystemClock().now(), new_id()) for _ in range(3)]
+    for person in people:
+        await live.apply(partial(_enter, person))
+    await live.apply(lambda _: Change(stage=Stage(people[1].id)))
+    await own_js.delete_stream("KV_test-lost-unseen")
+    await ensure_bucket(own_js, "test-lost-unseen")
+    if act == "room":
+        await live.update_room(lambda known: known and replace(known, generation=2))
+        assert live.conference.room == replace(room, generation=2)
+    elif act == "stage":
+        await live.apply(lambda _: Change(stage=Stage(people[2].id)))
+    else:
+        await live.update_participant(people[0].id, lambda me: me and replace(me, muted=True))
+        assert live.conference.participants[people[0].id].muted
+    assert set(live.conference.participants) == {each.id for each in people}
+    assert live.conference.stage == Stage(people[2 if act == "stage" else 1].id)
+    kinds = [each.key.split(".")[1] for each in await bucket.entries(f"{meeting_id}.>")]
+    assert sorted(kinds) == ["floor", "participant", "participant", "participant", "room", "stage"]
 
 
 async def test_each_change_is_told_once_whoever_made_it(own_js: JetStreamContext) -> None:

@@ -100,8 +100,7 @@ class LiveMeeting:
             if change is SYNCED:
                 before, self._known, self._anew = self._known, self._anew or self._known, None
                 if self.conference.room is None and before.conference.room is not None:
-                    # A room is never deleted: the server has lost its store.
-                    self._known = before
+                    self._known = before  # the server has lost its store
                     await self._write_again()
                 self.synced.set()
                 self._on_change()
@@ -193,6 +192,12 @@ class LiveMeeting:
             raise
         self._learn(entry_key, data, revision)
 
+    async def _is_lost(self) -> bool:
+        """Whether the server has lost its store: a room is never deleted."""
+        if self.conference.room is None:
+            return False
+        return await self._bucket.get(codec.key(self._meeting_id, codec.ROOM, "")) is None
+
     async def _write_again(self) -> None:
         known, whole = self._known, self.conference
         known.revisions.clear()
@@ -214,6 +219,11 @@ class LiveMeeting:
 
     async def _refresh(self, entry_key: str) -> None:
         entry = await self._bucket.get(entry_key)
+        if entry is None and await self._is_lost():
+            await (
+                self._write_again()
+            )  # before the watch has seen it: what is forgotten here nobody would write again
+            return
         # What the server says counts, even if it is older than what we knew: a killed server may lose its last writes.
         for known in self._states():
             if entry_key in known.revisions:
