@@ -114,8 +114,9 @@ def _verify(connection: SSL.Connection, certificate: object, _error: int, depth:
 class DtlsSession:
     """One DTLS association as `role`; the peer's certificate must have the fingerprint `expected`.
 
-    `profiles` are the names of SRTP_PROFILES that are offered. Feed it datagrams and call `on_timer` every tenth of a second or so until `keys` are there; send what `outgoing`
-    returns after each call. All of them raise DtlsError when the association is over.
+    `profiles` are the names of SRTP_PROFILES that are offered. Feed it datagrams and call `on_timer` every tenth of a
+    second or so until `keys` are there; send what `outgoing` returns after each call. All of them raise DtlsError when
+    the association is over.
     """
 
     def __init__(

@@ -61,11 +61,11 @@ def recording(state: State = State.COMPOSING, **changes: Any) -> Recording:
     return Recording(**(values | changes))
 
 
-async def probe(*arguments: str) -> str:
+async def output(*arguments: str) -> bytes:
     process = await asyncio.create_subprocess_exec(*arguments, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     assert process.returncode == 0
-    return out.decode()
+    return out
 
 
 async def content(storage: ObjectStorage, done: Recording, target: Path) -> dict[str, Any]:
@@ -74,7 +74,7 @@ async def content(storage: ObjectStorage, done: Recording, target: Path) -> dict
         async for data in storage.read_result(done.id, done.sha256, 0, done.size_bytes):
             out.write(data)
     assert hashlib.sha256(target.read_bytes()).hexdigest() == done.sha256
-    shown = await probe(
+    shown = await output(
         *("ffprobe", "-v", "error", "-of", "json", "-show_streams", "-show_format", str(target))
     )
     found = json.loads(shown)
@@ -180,23 +180,8 @@ async def test_a_meeting_on_two_nodes_becomes_one_file(
 
     # One picture fills the screen, two stand side by side: what is left of the middle line changes when the second comes.
     async def column(at: float) -> bytes:
-        cut = (
-            "-ss",
-            str(at),
-            "-i",
-            str(file),
-            "-frames:v",
-            "1",
-            "-vf",
-            "crop=160:720:960:0",
-            "-f",
-            "rawvideo",
-            "-",
-        )
-        process = await asyncio.create_subprocess_exec(
-            "ffmpeg", "-v", "error", *cut, stdout=asyncio.subprocess.PIPE
-        )
-        return (await process.communicate())[0]
+        cut = ("-frames:v", "1", "-vf", "crop=160:720:960:0", "-f", "rawvideo", "-")
+        return await output("ffmpeg", "-v", "error", "-ss", str(at), "-i", str(file), *cut)
 
     def differing(one: bytes, two: bytes) -> float:
         return sum(abs(x - y) > 40 for x, y in zip(one, two, strict=True)) / len(one)

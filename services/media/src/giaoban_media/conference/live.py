@@ -220,9 +220,8 @@ class LiveMeeting:
     async def _refresh(self, entry_key: str) -> None:
         entry = await self._bucket.get(entry_key)
         if entry is None and await self._is_lost():
-            await (
-                self._write_again()
-            )  # before the watch has seen it: what is forgotten here nobody would write again
+            # The watch has not seen it yet: what was forgotten here nobody would write again.
+            await self._write_again()
             return
         # What the server says counts, even if it is older than what we knew: a killed server may lose its last writes.
         for known in self._states():
