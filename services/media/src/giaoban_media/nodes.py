@@ -52,8 +52,7 @@ class Nodes:
 
     def health(self, node_id: str) -> NodeHealth:
         """What the replicas agree on of a node."""
-        known = self._known.get(node_id)
-        return known[0].health if known else NodeHealth.DOWN
+        return self._last_known(node_id).health
 
     def report(self, node_id: str, health: NodeHealth) -> None:
         """This replica's own experience with a node; written down by `run`."""
@@ -123,7 +122,7 @@ class Nodes:
     async def _change(self, node_id: str, change: Callable[[NodeStatus], NodeStatus]) -> None:
         for _ in range(5):
             entry = await self._bucket.get(node_id)
-            before = (_decode(entry) if entry else None) or NodeStatus(node_id, NodeHealth.DOWN)
+            before = (_decode(entry) if entry else None) or self._last_known(node_id)
             after = replace(change(before), budget=self._budgets.get(node_id, before.budget))
             if entry is not None and after == before:
                 return
@@ -137,6 +136,11 @@ class Nodes:
             self._known[node_id] = (after, revision)
             self._on_change()
             return
+
+    def _last_known(self, node_id: str) -> NodeStatus:
+        """The node before its first entry, or before the server lost its store and nobody has noticed yet."""
+        known = self._known.get(node_id)
+        return known[0] if known else NodeStatus(node_id, NodeHealth.DOWN)
 
     def _encode(self, status: NodeStatus) -> bytes:
         state = to_proto(status)

@@ -307,7 +307,8 @@ class Seat:
                     self._note_quality(event.percent)
                 case PeerLost():
                     async with self._media:
-                        self.holding.peer = None
+                        if peer is self.holding.peer:  # else the one that came after it is held already
+                            await self.holding.let_go()
                     self.wake()
                     return
                 case ReceivingLost():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nats.errors
 import pytest
+from giaoban.media.v1 import media_pb2
 from giaoban_kit.clock import SystemClock
 from giaoban_kit.config import ServiceConfig
 from giaoban_kit.events import connect_nats
@@ -96,6 +97,23 @@ async def test_no_node_is_down_because_nats_was(
     await until(lambda: nodes.health("b") is NodeHealth.DOWN)
     running.cancel()
     assert {each.key for each in await Bucket(own_js, "test-nodes").entries(">")} == {"a", "b"}
+
+
+async def test_a_load_that_is_first_to_meet_a_lost_store_takes_no_node_down(
+    server: NatsServer, own_js: JetStreamContext
+) -> None:
+    """The node says its load before the watch has seen the loss: the entry is written again as it was known."""
+    bucket = await ensure_bucket(own_js, "test-nodes")
+    nodes = Nodes(bucket, SystemClock(), lambda: None, {})
+    running = asyncio.create_task(nodes.run())
+    nodes.report("a", NodeHealth.UP)
+    await until(lambda: nodes.health("a") is NodeHealth.UP)
+    running.cancel()  # the watch sees nothing of it
+    await restart(server, own_js, "test-nodes", lost=True)
+    await nodes.load("a", sessions=1, handles=2, peer_connections=3, received=4, sent=5)
+    assert nodes.health("a") is NodeHealth.UP
+    [entry] = await bucket.entries(">")
+    assert media_pb2.NodeState.FromString(entry.value).health is media_pb2.NODE_HEALTH_UP
 
 
 async def test_nobody_is_missing_because_nats_was(server: NatsServer, own_js: JetStreamContext) -> None:
