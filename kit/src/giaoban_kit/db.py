@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config as AlembicConfig
 from alembic.migration import MigrationContext
-from sqlalchemy import URL, Connection, MetaData, event, make_url, text
+from sqlalchemy import URL, Connection, MetaData, Table, event, make_url, text
+from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -198,6 +200,14 @@ async def schema_drift(db: Database, metadata: MetaData) -> list[str]:
         return await connection.run_sync(compare)
 
 
+@lru_cache
+def upsert(table: Table) -> Insert:
+    """The statement that adds a row or replaces the one with its primary key; made once for each table."""
+    statement = insert(table)
+    changed = {each.name: statement.excluded[each.name] for each in table.columns if not each.primary_key}
+    return statement.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changed)
+
+
 def encode_page_token(**cursor: str) -> str:
     """An opaque page token that carries where the next page begins."""
     data = json.dumps(cursor, ensure_ascii=False, sort_keys=True).encode()
@@ -263,4 +273,5 @@ __all__: Sequence[str] = [
     "page_size",
     "ping",
     "schema_drift",
+    "upsert",
 ]

@@ -7,8 +7,8 @@ from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
+from giaoban_kit.db import upsert
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import SQLModel
 
@@ -76,22 +76,13 @@ def _site(row: Any) -> Site:
     )
 
 
-@lru_cache
-def _upsert(table: type[SQLModel]) -> Insert:
-    target: sa.Table = table.__table__  # type: ignore[attr-defined]  # SQLModel does not declare it
-    keys = [column.name for column in target.primary_key.columns]
-    statement = insert(target)
-    updated = {c.name: statement.excluded[c.name] for c in target.columns if c.name not in keys}
-    return statement.on_conflict_do_update(index_elements=keys, set_=updated)
-
-
-async def upsert(
+async def put_rows(
     connection: AsyncConnection, table: type[SQLModel], rows: Sequence[Mapping[str, Any]]
 ) -> None:
     """Adds rows or replaces them by primary key."""
     if rows:
         # One prepared statement that is sent all rows: one text for all of them costs more to build than to carry out.
-        await connection.execute(_upsert(table), [dict(row) for row in rows])
+        await connection.execute(upsert(metadata.tables[str(table.__tablename__)]), rows)
 
 
 async def lock_name(connection: AsyncConnection, name: str) -> None:
@@ -357,53 +348,41 @@ class SqlDirectory:
         return {unit_id for (unit_id,) in rows}
 
     async def put_organisation(self, organisation: Organisation) -> None:
-        await upsert(self._connection, OrganisationRow, [asdict(organisation)])
+        await put_rows(self._connection, OrganisationRow, [asdict(organisation)])
 
     async def put_units(self, units: Sequence[Unit]) -> None:
-        await upsert(self._connection, UnitRow, [asdict(unit) for unit in units])
+        await put_rows(self._connection, UnitRow, [asdict(unit) for unit in units])
 
     async def put_sites(self, sites: Sequence[Site]) -> None:
         rows = [
-            SiteRow(
-                id=site.id,
-                organisation_id=site.organisation_id,
-                unit_id=site.unit_id,
-                code=site.code,
-                name=site.name,
-                kind=site.kind.value,
-                active=site.active,
-                sort_key=sort_key(site.name),
-                search_text=site_search_text(site),
-            ).model_dump()
+            {
+                **asdict(site),
+                "kind": site.kind.value,
+                "sort_key": sort_key(site.name),
+                "search_text": site_search_text(site),
+            }
             for site in sites
         ]
-        await upsert(self._connection, SiteRow, rows)
+        await put_rows(self._connection, SiteRow, rows)
 
     async def put_users(self, users: Sequence[User]) -> None:
         rows = [
-            UserRow(
-                id=user.id,
-                organisation_id=user.organisation_id,
-                unit_id=user.unit_id,
-                username=user.username,
-                display_name=user.display_name,
-                office=user.office,
-                email=user.email,
-                locale=user.locale.value,
-                active=user.active,
-                sort_key=sort_key(user.display_name),
-                search_text=user_search_text(user),
-            ).model_dump()
+            {
+                **asdict(user),
+                "locale": user.locale.value,
+                "sort_key": sort_key(user.display_name),
+                "search_text": user_search_text(user),
+            }
             for user in users
         ]
-        await upsert(self._connection, UserRow, rows)
+        await put_rows(self._connection, UserRow, rows)
 
     async def add_roles(self, organisation_id: str, roles: Collection[tuple[str, str, Role]]) -> None:
         rows = [
             {"user_id": user_id, "unit_id": unit_id, "role": role.value, "organisation_id": organisation_id}
             for user_id, unit_id, role in sorted(roles, key=lambda triple: (*triple[:2], triple[2].value))
         ]
-        await upsert(self._connection, RoleRow, rows)
+        await put_rows(self._connection, RoleRow, rows)
 
 
 def _mark(after: PageMark | None) -> dict[str, str]:

@@ -12,7 +12,7 @@ from sqlmodel import Field, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from giaoban_identity.domain import Guesses, RefreshToken, Session, SigningKey
-from giaoban_identity.store import SqlDirectory, lock_name, upsert
+from giaoban_identity.store import SqlDirectory, lock_name, put_rows
 from giaoban_identity.store_tables import BYTEWISE, Base
 
 
@@ -95,7 +95,7 @@ class SqlCredentials:
 
     async def put_password_hashes(self, hashes: Mapping[str, str]) -> None:
         rows = [{"user_id": user_id, "hash": stored} for user_id, stored in hashes.items()]
-        await upsert(await self._session.connection(), PasswordRow, rows)
+        await put_rows(await self._session.connection(), PasswordRow, rows)
 
     async def device_key_digest(self, site_id: str) -> bytes | None:
         row = await self._session.get(DeviceKeyRow, site_id)
@@ -103,7 +103,7 @@ class SqlCredentials:
 
     async def put_device_key_digests(self, digests: Mapping[str, bytes]) -> None:
         rows = [{"site_id": site_id, "digest": digest} for site_id, digest in digests.items()]
-        await upsert(await self._session.connection(), DeviceKeyRow, rows)
+        await put_rows(await self._session.connection(), DeviceKeyRow, rows)
 
 
 class SqlSessions:
@@ -224,7 +224,7 @@ class SqlGuessBook:
             "last_failure_at": guesses.last_failure_at,
             "locked_until": guesses.locked_until,
         }
-        await upsert(await self._session.connection(), GuessesRow, [row])
+        await put_rows(await self._session.connection(), GuessesRow, [row])
 
     async def forget(self, key: bytes) -> None:
         await self._session.exec(sa.delete(GuessesRow).where(col(GuessesRow.key) == key))
@@ -258,7 +258,7 @@ class SqlSigningKeys:
             "created_at": key.created_at,
             "retired_at": key.retired_at,
         }
-        await upsert(await self._session.connection(), SigningKeyRow, [row])
+        await put_rows(await self._session.connection(), SigningKeyRow, [row])
 
     async def delete(self, key_ids: Collection[str]) -> None:
         await self._session.exec(sa.delete(SigningKeyRow).where(col(SigningKeyRow.id).in_(key_ids)))

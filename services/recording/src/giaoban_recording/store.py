@@ -10,9 +10,8 @@ from typing import Any
 
 import sqlalchemy as sa
 from giaoban_kit import outbox
-from giaoban_kit.db import Database, constraints, new_metadata
+from giaoban_kit.db import Database, constraints, new_metadata, upsert
 from giaoban_kit.outbox import Outbox
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel, col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -177,10 +176,7 @@ class SqlRecordings:
     async def name_participant(self, meeting_id: str, participant_id: str, name: str) -> None:
         """Remembers how a participant is called."""
         values = {"meeting_id": meeting_id, "participant_id": participant_id, "name": name}
-        query = insert(ParticipantRow).values(**values)
-        await self._session.exec(
-            query.on_conflict_do_update(index_elements=["meeting_id", "participant_id"], set_={"name": name})
-        )
+        await self._session.exec(upsert(metadata.tables["participant"]), params=values)
 
     async def names(self, meeting_id: str) -> Mapping[str, str]:
         """Names by participant id."""

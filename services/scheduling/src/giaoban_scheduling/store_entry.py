@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import sqlalchemy as sa
-from giaoban_kit.db import Database
+from giaoban_kit.db import Database, upsert
 from giaoban_kit.outbox import Outbox
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -60,16 +60,7 @@ _STANDING = (  # one answer for all that admission is decided by
     )
     .add_columns(*(each.label(f"admission_{each.name}") for each in _ADMISSION.columns))
 )
-
-
-def _put(table: sa.Table) -> sa.Insert:
-    """Adds a row or replaces it."""
-    insert = postgresql.insert(table)
-    changed = {each.name: insert.excluded[each.name] for each in table.columns if not each.primary_key}
-    return insert.on_conflict_do_update(index_elements=list(table.primary_key.columns), set_=changed)
-
-
-_PUT_ADMISSION, _PUT_PRESENCE = _put(_ADMISSION), _put(_PRESENCE)
+_PUT_ADMISSION, _PUT_PRESENCE = upsert(_ADMISSION), upsert(_PRESENCE)
 _ADD_TO_RUNNING = (
     postgresql.insert(_PRESENCE)
     .from_select(
