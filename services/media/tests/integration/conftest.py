@@ -250,7 +250,7 @@ class Guest:
         kind = message.WhichOneof("message")
         if kind == "reply" and message.reply.request_id in self._replies:
             self._replies.pop(message.reply.request_id).set_result(message.reply)
-        elif kind == "offer":
+        elif kind == "offer" and not self.left:  # an answer would be written into a stream that ends
             offer = message.offer
             if offer.new_connection or self.receiver is None:
                 self.connections += 1
