@@ -138,6 +138,11 @@ class PeerConnection:
         """Where media goes to; None before ICE has chosen."""
         return self._ice.selected
 
+    @property
+    def remote_ufrag(self) -> str:
+        """The peer's ICE credentials of this moment, by their public half; empty before there are any."""
+        return self._remote.ufrag if self._remote is not None else ""
+
     def create_offer(self, receiving: Sequence[str] = ()) -> str:
         """Return the SDP offer of a publisher, or of a receiver of these kinds (`audio`, `video`) of tracks.
 

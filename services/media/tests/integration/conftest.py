@@ -97,6 +97,8 @@ class Guest:
         self.receiver: PeerConnection | None = None
         self.feeds: list[pb.Feed] = []
         self.offers = 0
+        self.answers = asyncio.Event()  # cleared: an offer waits for its answer
+        self.answers.set()
         self._before: dict[str, int] = {}  # packets of a line when it was given to whom it carries now
         self.rejoins = 0
         self.connections = 0  # receiving connections that were offered
@@ -161,6 +163,9 @@ class Guest:
 
     async def view(self, **view: Any) -> None:
         await self._call.write(pb.ConnectRequest(view=pb.View(**view)))
+
+    async def restart_ice(self) -> None:
+        await self._call.write(pb.ConnectRequest(restart_ice=pb.RestartIce()))
 
     async def leave(self) -> None:
         self.left = True
@@ -261,6 +266,7 @@ class Guest:
             self.offers += 1
             answer = self.receiver.answer(offer.offer_sdp)
             self._carry(list(offer.feeds))
+            await self.answers.wait()
             await self._call.write(
                 pb.ConnectRequest(answer=pb.Answer(negotiation=offer.negotiation, answer_sdp=answer))
             )

@@ -191,6 +191,39 @@ async def test_a_node_that_comes_back_at_once_is_passed_on_to_again(house: House
         await until(lambda: chair.sees(far) > seen + 20, 20)
 
 
+async def test_whoever_received_what_has_ended_on_the_other_node_receives_what_comes_next(
+    house: House,
+) -> None:
+    """The node makes them an offer by itself then, also when nobody is there to pass it on."""
+    async with spread(house) as (people, home, _), connected(house.nodes[home]) as near:
+        chair, first, second, other, far = people
+        room = RoomKey(chair.meeting, 1)
+
+        async def end(sender: Guest) -> None:
+            gone = {"request": "remove_remote_publisher", "id": f"{sender.id}{RELAYED}1"}
+            await near.room_request(room, gone)
+
+        offers = [each.offers for each in people[:3]]
+        await end(far)
+        await until(lambda: [each.offers for each in people[:3]] == [before + 1 for before in offers])
+        assert not (await chair.share_screen()).HasField("error")
+        await until(lambda: all(each.is_offered(chair, SCREEN) for each in people[1:]))
+        assert [each.connections for each in people] == [1] * 5
+
+        await house.replicas["one"].process.kill()
+        for each in (chair, second, far):
+            await each.drop()
+        await end(other)
+        await asyncio.sleep(0.5)  # until the node has made the offers that nobody hears
+        await start(house.replicas["one"])
+        for each in (chair, far):
+            await each.join("two", resume=True, tiles=[every.id for every in people])
+        await second.join("two", resume=True, tiles=[chair.id])
+        await first.leave()
+        await until(lambda: not second.is_offered(first, media_pb2.STREAM_SOURCE_CAMERA))
+        await until(lambda: second.sees(chair) > 20)
+
+
 async def test_killing_the_rooms_own_node_brings_everybody_back(house: House) -> None:
     """The room moves to the other node; nobody presses a key."""
     async with spread(house) as (people, home, further):

@@ -2,6 +2,9 @@
 """The receiving connection of a peer: wanted feeds in, offers out, one negotiation at a time.
 
 The wanted set is desired state. Whatever is asked while an offer is unanswered is worked off after its answer.
+
+The node also makes offers by itself, when what another node passed on ends (`autoupdate` holds for its own senders
+only). Until such an offer is answered, it answers an update with `updating`, and with another offer after that answer.
 """
 
 from __future__ import annotations
@@ -30,8 +33,13 @@ if TYPE_CHECKING:
 ANSWER_TIMEOUT = 20.0
 """Seconds in which a client must answer an offer before its receiving connection is built anew."""
 
+OFFER_TIMEOUT = 2.0
+"""Seconds in which the node must send an offer that it has announced: it may have sent it to a replica that died."""
+
 RETRY_DELAY = 0.25
 """Seconds until feeds that were not there yet are tried again."""
+
+UPDATING = "updating"
 
 _log = structlog.get_logger(__name__)
 
@@ -48,6 +56,11 @@ class Receiver:
         self._wake = asyncio.Event()
         self._answered = asyncio.Event()
         self._hung_up = self._dropping = self._up = self._doubtful = False
+        self._unasked: tuple[Message, Message] | None = None
+        self._offered = asyncio.Event()
+        self._announced = 0
+        self._asking: dict[tuple[str, str], tuple[Feed, Layer]] = {}
+        """What the last update asked for, until an offer tells which lines carry it."""
         self._layered: dict[str, Picture] = {}
         self._blind: set[str] = set()
         """Mids with layers that the node has not begun to send, or not in the layer that was asked for."""
@@ -71,7 +84,9 @@ class Receiver:
         if self._up:
             self._peer.emit(FeedsChanged(ticket.feeds))
         elif ticket.receiver:
-            self.restart()
+            # The answer went to whoever held it before, and without it the node makes no other offer.
+            self._hung_up = True
+            self._poke()
 
     async def answer(self, negotiation: int, sdp: str) -> None:
         """Completes the outstanding negotiation; answers to older offers are ignored."""
@@ -105,6 +120,10 @@ class Receiver:
                 data = message.get("plugindata", {}).get("data", {})
                 if "substream" in data:  # a keyframe of this layer has just been passed on
                     self._forget_picture(str(data.get("mid", "")))
+                elif "jsep" in message and not self._dropping:
+                    self._unasked = data, message["jsep"]
+                    self._offered.set()
+                    self._poke()
 
     async def stop(self) -> None:
         """Ends the work."""
@@ -140,8 +159,14 @@ class Receiver:
             await self._drop_connection()
             self._peer.emit(ReceivingLost())
         ticket = self._peer.ticket
-        if ticket.receiver and not ticket.answered and not self._restart:
-            await self._await_answer()
+        if ticket.receiver and not ticket.answered:
+            await self._wait_for(self._answered, ANSWER_TIMEOUT)
+            return
+        if self._unasked is not None:
+            await self._pass_on(*self._unasked)
+            return
+        if self._announced:
+            await self._wait_for(self._offered, OFFER_TIMEOUT)
             return
         if self._restart and ticket.receiver:
             self._restart = False
@@ -159,12 +184,13 @@ class Receiver:
         else:
             await self._choose_layers()
 
-    async def _await_answer(self) -> None:
+    async def _wait_for(self, event: asyncio.Event, seconds: float) -> None:
         try:
-            async with asyncio.timeout(ANSWER_TIMEOUT):
-                await self._answered.wait()
+            async with asyncio.timeout(seconds):
+                await event.wait()
         except TimeoutError:
-            _log.info("offer_unanswered", node=self._peer.ticket.node_id)
+            what = "offer_unanswered" if event is self._answered else "offer_missing"
+            _log.info(what, node=self._peer.ticket.node_id)
             self._hung_up = True
         self._wake.set()
 
@@ -214,6 +240,7 @@ class Receiver:
         refused = {mid: table[mid] for mid, key in zip(given, asked, strict=True) if now.get(mid) != key}
         self._doubtful = bool(refused)
         await self._offer(reply, fresh=False, asked=asked, kept=kept | refused)
+        self._wake.set()
         return True
 
     async def _change(self, extra: list[str], missing: list[Feed]) -> None:
@@ -240,9 +267,11 @@ class Receiver:
                 body["subscribe"] = subscribe
             if extra:
                 body["unsubscribe"] = [{"sub_mid": mid} for mid in extra]
+        self._asking |= asked  # before: should the reply be late, it comes as an offer that nobody asked for
         try:
             reply = await self._message(body)
         except JanusError as error:
+            self._asking.clear()
             if error.code != NO_SUCH_FEED:
                 raise
             if fresh:
@@ -253,8 +282,35 @@ class Receiver:
         self._doubtful = False
         for mid in extra:
             self._forget_picture(mid)
+        if reply[0].get("videoroom") == UPDATING:
+            self._announced = 2  # its own, and after the answer to that one ours
+            self._wake.set()
+            return
+        self._asking.clear()
         kept = {mid: feed for mid, feed in self._peer.ticket.feeds if mid not in extra}
         await self._offer(reply, fresh=fresh, asked=asked, kept=kept)
+        # Without an offer nothing has come of what was asked for: never ask again at once.
+        asyncio.get_running_loop().call_later(
+            RETRY_DELAY if asked and reply[1] is None else 0, self._wake.set
+        )
+
+    async def _pass_on(self, data: Message, jsep: Message) -> None:
+        """Offers what the node has offered by itself."""
+        self._unasked = None
+        self._offered.clear()
+        self._announced = max(0, self._announced - 1)
+        asked: dict[tuple[str, str], tuple[Feed, Layer]] = {}
+        if not self._announced:
+            asked, self._asking = self._asking, {}
+        carries = {str(each.get("mid")): _key(each) for each in data.get("streams", []) if each.get("active")}
+        kept = {
+            mid: feed
+            for mid, feed in self._peer.ticket.feeds
+            if carries.get(mid) == (self._id_of(feed), feed.mid)
+        }
+        for mid, _ in set(self._peer.ticket.feeds) - set(kept.items()):
+            self._forget_picture(mid)
+        await self._offer((data, jsep), fresh=False, asked=asked, kept=kept)
 
     def _asked(self, feeds: Iterable[Feed]) -> dict[tuple[str, str], tuple[Feed, Layer]]:
         # By what the node calls each of them.
@@ -285,7 +341,6 @@ class Receiver:
             await self._peer.note(feeds=table)
             self._peer.emit(FeedsChanged(table))
             self._expect_pictures()
-            self._wake.set()
             return
         number = self._peer.ticket.negotiation + 1
         self._answered.clear()
@@ -329,6 +384,9 @@ class Receiver:
         ticket = self._peer.ticket
         self._layers = {}
         self._up = False
+        self._unasked, self._announced = None, 0
+        self._offered.clear()
+        self._asking.clear()
         self._forget_pictures()
         if ticket.receiver:
             self._dropping = True  # until no event of the old handle can be taken for one of the next
