@@ -2,7 +2,6 @@
 """Owns the questions to identity's tables of the directory, and how a row becomes a domain object."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
@@ -74,6 +73,11 @@ def _site(row: Any) -> Site:
         kind=SiteKind(row.kind),
         active=row.active,
     )
+
+
+def _columns(record: Any) -> dict[str, Any]:
+    # Not `asdict`, which looks into every value for further records: a sixth of an import's time.
+    return {name: getattr(record, name) for name in record.__slots__}
 
 
 async def put_rows(
@@ -348,15 +352,15 @@ class SqlDirectory:
         return {unit_id for (unit_id,) in rows}
 
     async def put_organisation(self, organisation: Organisation) -> None:
-        await put_rows(self._connection, OrganisationRow, [asdict(organisation)])
+        await put_rows(self._connection, OrganisationRow, [_columns(organisation)])
 
     async def put_units(self, units: Sequence[Unit]) -> None:
-        await put_rows(self._connection, UnitRow, [asdict(unit) for unit in units])
+        await put_rows(self._connection, UnitRow, [_columns(unit) for unit in units])
 
     async def put_sites(self, sites: Sequence[Site]) -> None:
         rows = [
             {
-                **asdict(site),
+                **_columns(site),
                 "kind": site.kind.value,
                 "sort_key": sort_key(site.name),
                 "search_text": site_search_text(site),
@@ -368,7 +372,7 @@ class SqlDirectory:
     async def put_users(self, users: Sequence[User]) -> None:
         rows = [
             {
-                **asdict(user),
+                **_columns(user),
                 "locale": user.locale.value,
                 "sort_key": sort_key(user.display_name),
                 "search_text": user_search_text(user),
