@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
@@ -280,6 +281,33 @@ class _Sent:
 
 
 _sent = lru_cache(MOMENTS_KEPT)(_Sent)
+
+RETURNS_PER_SECOND = 150
+"""How many of those whose media a node has lost come back in a second: each costs a connection or two, and all at once
+would wait for each other."""
+
+
+def turn(conference: Conference, me: str) -> float:
+    """Seconds until a participant comes back whose media was lost with its node.
+
+    First who is heard or on the main screens, then who sends a picture, then who only watches: whoever comes later
+    finds sound and pictures there with the first offer.
+    """
+    return _turns(conference).get(me, 0) / RETURNS_PER_SECOND
+
+
+@lru_cache(MOMENTS_KEPT)
+def _turns(conference: Conference) -> dict[str, int]:
+    sent = _sent(conference)
+    first = {feed.participant_id for feed in sent.heard} | {sent.stage, sent.screen}
+    order = sorted(
+        conference.participants.values(), key=lambda each: (each.id not in first, not each.streams, each.id)
+    )
+    met, turns = Counter[str](), dict[str, int]()
+    for each in order:
+        turns[each.id] = met[each.node_id]
+        met[each.node_id] += 1
+    return turns
 
 
 def muted_mids(conference: Conference, me: str) -> frozenset[str]:

@@ -22,7 +22,7 @@ from giaoban_media.conference import acts
 from giaoban_media.conference.live import LiveMeeting
 from giaoban_media.conference.model import Conference, Connection, Room, Source, Stream
 from giaoban_media.conference.rules import SPEAKERS, may_share_screen, sharer
-from giaoban_media.domain import Desired, Grant, View, desired, muted_mids
+from giaoban_media.domain import Desired, Grant, View, desired, muted_mids, turn
 from giaoban_media.errors import (
     CommandForbidden,
     MediaLost,
@@ -60,7 +60,7 @@ FORMER_KEPT = 5.0
 HANDOVER = 1.0
 """Seconds in which the others come to receive from the new node what is sent there."""
 
-_GRACE = "grace"
+_GRACE, _TURN = "grace", "turn"
 MAX_STREAMS = 4
 QUALITY_RECOVERY = 10.0
 """Seconds without loss after which a link counts as good again."""
@@ -101,6 +101,8 @@ class Seat:
         self._fulfilled: Desired | None = None
         self._background = Background(grant.participant_id)
         self._pending: tuple[Stream, ...] | None = None
+        self._turn: float | None = None
+        """When it may come back whose media was lost, on the event loop's clock."""
         self._presence = Presence(grant, live, news, clock)
         self._ended = False
 
@@ -373,12 +375,13 @@ class Seat:
             raise ParticipantRemoved("the chair has ended your participation in this meeting")
         async with self._media:
             node_id = self._where(self._node_id)
-            if self.holding.peer is not None and (
-                self.holding.peer.ticket.room != room or node_id != self._node_id
-            ):
+            peer = self.holding.peer
+            if peer is not None and (peer.ticket.room != room or node_id != self._node_id):
+                moves = self._sfu.reachable(peer.ticket.node_id)
                 await self.holding.let_go()
-            if self.holding.peer is None:
-                await self._restore(room, node_id)
+                await self._restore(room, node_id, at_once=moves)
+            elif peer is None:
+                await self._restore(room, node_id, at_once=False)
             peer = self.holding.peer
         if peer is None:
             return
@@ -394,16 +397,30 @@ class Seat:
             await peer.relay(now.relays, now.me.publication)
         self._fulfilled = now
 
-    async def _restore(self, room: RoomKey, node_id: str) -> None:
+    async def _restore(self, room: RoomKey, node_id: str, *, at_once: bool) -> None:
+        """Begins anew on a node; in its turn, unless others still receive from the node before and so must `at_once`."""
         if not self._sfu.reachable(node_id):
             asyncio.get_running_loop().call_later(RETRY_DELAY, self._wake.set)
             return
+        if not at_once and (wait := self._until_turn()) > 0:
+            self._background.later(_TURN, wait, self._come_back)
+            return
+        self._turn = None
         self._pending = None
         self._node_id = node_id
         await self.holding.begin_again(node_id, room)
         self._follow_peer()
         await self._presence.moved(node_id, publishes=self.grant.role in SPEAKERS)
         self.messages.put_nowait(RejoinNeeded("the meeting was moved to another media node"))
+
+    def _until_turn(self) -> float:
+        now = asyncio.get_running_loop().time()
+        if self._turn is None:
+            self._turn = now + turn(self._live.conference, self.participant_id)
+        return self._turn - now
+
+    async def _come_back(self) -> None:
+        self._wake.set()
 
     def _recording_name(self, room: Room) -> str:
         return f"{room.recording_id}~{self.participant_id}" if room.recording_id else ""

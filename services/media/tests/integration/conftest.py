@@ -242,7 +242,8 @@ class Guest:
     async def _read(self) -> None:
         try:
             while (message := await self._call.read()) is not grpc.aio.EOF:
-                with suppress(asyncio.InvalidStateError):  # the stream has ended meanwhile: reading tells why
+                # What is written while the stream ends fails in one way or the other: reading tells why it ended.
+                with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
                     await self._take(message)
             await self._call.code()
         except GiaobanError as error:

@@ -21,7 +21,17 @@ from giaoban_media.conference.model import (
     Stage,
     Stream,
 )
-from giaoban_media.domain import Feed, Layer, View, concerned, desired, muted_mids, wanted
+from giaoban_media.domain import (
+    RETURNS_PER_SECOND,
+    Feed,
+    Layer,
+    View,
+    concerned,
+    desired,
+    muted_mids,
+    turn,
+    wanted,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -167,6 +177,18 @@ def test_a_meeting_on_several_nodes_passes_everybody_on_to_the_others() -> None:
     now = desired(gone, "chair", View())
     assert now is not None
     assert now.relays == {"b"}
+
+
+def test_those_who_are_heard_come_back_first_and_those_who_watch_last() -> None:
+    """After a node has died; who is on another node waits for nobody of this one."""
+    there = {each.id: replace(each, node_id="a") for each in (SILENT, ONE, TWO, CHAIR)}
+    conference = with_floor(replace(MEETING, participants=there), "two")
+    order = sorted(there, key=lambda each: turn(conference, each))
+    assert order == ["chair", "two", "one", "silent"]
+    assert turn(conference, "chair") == 0
+    assert turn(conference, "silent") == 3 / RETURNS_PER_SECOND
+    assert turn(put(conference, replace(SILENT, node_id="b")), "silent") == 0
+    assert turn(conference, "nobody") == 0
 
 
 def test_nothing_is_desired_for_who_is_not_there() -> None:
