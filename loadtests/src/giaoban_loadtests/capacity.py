@@ -17,7 +17,7 @@ TILE_PACKETS = (
     26.0  # a second and picture, 180p at 25 pictures/s and 120 kbit/s in packets of 1,100 bytes at most
 )
 SPEAKERS, PICTURES = 3, 4
-PRICE = "media node CPU per forwarded packet"
+PRICE, PACKETS = "media node CPU per forwarded packet", "packets received"
 SITES = (55, 250, 1_000, 5_000, 77_200)
 
 
@@ -41,24 +41,27 @@ def need(endpoints: int, microseconds_per_packet: float) -> Need:
 
 
 def describe(results: Mapping[str, Result]) -> str:
-    """Return the model as text, from the newest measured price; says so when there is none."""
+    """Return the model as text, from the price that was measured at most packets; says so when there is none.
+
+    With few packets a node's timers and events, which cost the same however much it forwards, are most of the price.
+    """
     found = [
-        (result, figure)
+        (_value(result, PACKETS), price, result)
         for result in results.values()
-        for figure in result.figures
-        if figure.name == PRICE and figure.value > 0 and not result.refused
+        if (price := _value(result, PRICE)) > 0 and not result.refused
     ]
     if not found:
         return "No scenario has measured the price of a forwarded packet yet: run one_big_meeting."
-    result, figure = max(found, key=lambda each: each[0].date)
+    packets, price, result = max(found, key=lambda each: each[0])
     lines = [
-        f"Measured: {figure.value:.1f} µs of a core per forwarded packet ({result.scenario}, {result.date}).",
-        f"Budget: {CPU_SHARE * 1e6 / figure.value:,.0f} packets/s per core at {CPU_SHARE:.0%} use.",
+        f"Measured: {price:.1f} µs of a core per forwarded packet, at {packets:,.0f} packets/s",
+        f"({result.scenario}, {result.date}).",
+        f"Budget: {CPU_SHARE * 1e6 / price:,.0f} packets/s per core at {CPU_SHARE:.0%} use.",
         "",
         "endpoints at once   packets/s     cores   nodes",
     ]
     for endpoints in SITES:
-        it = need(endpoints, figure.value)
+        it = need(endpoints, price)
         lines.append(f"{it.endpoints:>17,}  {it.packets_per_second:>10,.0f}  {it.cores:>8.1f}  {it.nodes:>6}")
     lines += [
         "",
@@ -70,3 +73,7 @@ def describe(results: Mapping[str, Result]) -> str:
         "- the network carries it: at 120 kbit/s a picture and 32 kbit/s a voice, 0.6 Mbit/s per endpoint",
     ]
     return "\n".join(lines)
+
+
+def _value(result: Result, name: str) -> float:
+    return next((figure.value for figure in result.figures if figure.name == name), 0.0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from giaoban_loadtests import runner, scenarios
-from giaoban_loadtests.capacity import PRICE, describe, need
+from giaoban_loadtests.capacity import PACKETS, PRICE, describe, need
 from giaoban_loadtests.crowd import Totals
 from giaoban_loadtests.page import write_page
 from giaoban_loadtests.results import Figure, Result
@@ -124,6 +124,16 @@ def test_the_model_rounds_nodes_up_and_states_its_assumptions() -> None:
     assert "Assumptions" in describe({"x": priced})
     refused = Result("x", "h", [Figure("P2", PRICE, 30.0, "µs")], {}, {}, "c", "k", refused="spoiled")
     assert "Assumptions" not in describe({"x": refused})
+
+
+def test_the_model_takes_the_price_at_most_packets() -> None:
+    """What a node does beside forwarding weighs in a small meeting and not in a large one."""
+
+    def measured(price: float, packets: float) -> Result:
+        figures = [Figure("P1", PACKETS, packets, "packets/s"), Figure("P2", PRICE, price, "µs")]
+        return Result("x", "h", figures, {}, {}, "c", "k")
+
+    assert "25.0 µs" in describe({"large": measured(25, 24_000), "small": measured(113, 4_000)})
 
 
 def test_the_page_holds_everything_and_fetches_nothing(tmp_path: Path) -> None:
