@@ -18,6 +18,7 @@ from giaoban_media.errors import MediaLost, OfferInvalid
 from giaoban_media.janus.node import ID_TAKEN, NO_SUCH_FEED, UNKNOWN_SESSION, Node
 from giaoban_media.janus.receiver import Receiver
 from giaoban_media.janus.relays import Relays
+from giaoban_media.janus.sdp import check_sdp, origin_of
 from giaoban_media.janus.wire import JanusError, Message
 from giaoban_media.sfu import (
     Journal,
@@ -30,7 +31,6 @@ from giaoban_media.sfu import (
     Unpublished,
 )
 
-MAX_SDP_CHARACTERS = 60_000
 ENTER_ATTEMPTS, ENTER_DELAY = 10, 0.05
 """How often, and after how many seconds, a participant tries again whose former connection the node still holds: it
 answers the end of a session before its plugin lets the participant go, which one in setting up may never do."""
@@ -163,7 +163,7 @@ class JanusPeer:
         """Negotiates the publishing connection; the same `o=` line means the same connection (RFC 8829, 5.2.2)."""
         check_sdp(offer_sdp, "offer")
         async with self._publishing:
-            origin = _origin(offer_sdp)
+            origin = origin_of(offer_sdp)
             body = self._publish_body(streams)
             jsep = {"type": "offer", "sdp": offer_sdp}
             fresh = not self._mids or self._down or self._ticket.origin != origin
@@ -338,20 +338,6 @@ class JanusPeer:
                 self.emit(LinkQuality(max(0, 100 - int(message.get("lost", 0)) * _LOSS_PER_QUALITY)))
 
 
-def check_sdp(sdp: str, field: str) -> None:
-    """Refuses what is no session description before it reaches a node. Raises `OfferInvalid`."""
-    if not sdp.startswith("v=0") or "\nm=" not in sdp or len(sdp) > MAX_SDP_CHARACTERS:
-        raise OfferInvalid(
-            f"{field}: send a session description (RFC 8866) of at most {MAX_SDP_CHARACTERS} characters"
-        )
-
-
 def _file(name: str) -> str:
     # Every connection has files of its own: the same name again would be written over.
     return f"{name}~{time.time_ns() // 1_000_000}"
-
-
-def _origin(sdp: str) -> str:
-    # o=<username> <sess-id> <sess-version> …: user and id stay for the life of a connection.
-    line = next((each for each in sdp.splitlines() if each.startswith("o=")), "")
-    return " ".join(line.split()[:2])

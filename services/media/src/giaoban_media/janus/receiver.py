@@ -24,6 +24,7 @@ from giaoban_media.errors import MediaLost, OfferInvalid, Replaced
 from giaoban_media.janus.node import NO_SUCH_FEED
 from giaoban_media.janus.pictures import Picture
 from giaoban_media.janus.relays import relayed_id
+from giaoban_media.janus.sdp import without_transport_feedback
 from giaoban_media.janus.wire import JanusError, Message
 from giaoban_media.sfu import FeedsChanged, PeerLost, ReceiveOffer, ReceivingLost, Ticket
 
@@ -346,7 +347,8 @@ class Receiver:
         self._answered.clear()
         # Journalled before the client can see it: whoever takes over knows what this offer meant.
         await self._peer.note(feeds=table, negotiation=number, answered=False)
-        self._peer.emit(ReceiveOffer(str(jsep["sdp"]), number, table, fresh))
+        sdp = without_transport_feedback(str(jsep["sdp"]))
+        self._peer.emit(ReceiveOffer(sdp, number, table, fresh))
         self._wake.set()
 
     async def _choose_layers(self) -> None:
