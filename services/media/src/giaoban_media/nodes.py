@@ -40,7 +40,9 @@ class Nodes:
         self._on_change = on_change
         self._known: dict[str, tuple[NodeStatus, int]] = {}
         self._told: dict[str, float] = {}
-        self._reports: asyncio.Queue[tuple[str, NodeHealth]] = asyncio.Queue()
+        self._reports: dict[str, NodeHealth] = {}
+        """The newest of each node that is not written down yet: an older one must not come after it."""
+        self._reported = asyncio.Event()
         self.synced = asyncio.Event()
 
     def all(self) -> list[NodeStatus]:
@@ -56,7 +58,8 @@ class Nodes:
 
     def report(self, node_id: str, health: NodeHealth) -> None:
         """This replica's own experience with a node; written down by `run`."""
-        self._reports.put_nowait((node_id, health))
+        self._reports[node_id] = health
+        self._reported.set()
 
     async def run(self) -> None:
         """Follows the bucket and writes reports, until cancelled."""
@@ -91,7 +94,7 @@ class Nodes:
                 for lost in self._known.keys() - said.keys():
                     # No entry is ever deleted: the server has lost its store.
                     said[lost] = (self._known[lost][0], 0)
-                    self.report(lost, self.health(lost))
+                    self.report(lost, self._reports.get(lost, self.health(lost)))
                 self._known = said
                 self.synced.set()
             elif change is RESTARTED:
@@ -107,17 +110,23 @@ class Nodes:
     async def _write_reports(self) -> None:
         await self.synced.wait()
         while True:
-            node_id, health = await self._reports.get()
-            before = self.health(node_id)
-            try:
-                await self._change(node_id, lambda status: replace(status, health=health))  # noqa: B023 - used at once
-            except GiaobanError:
-                await asyncio.sleep(1)
-                self._reports.put_nowait((node_id, health))
-                continue
-            self._on_change()  # also when it is up as before: it may have come back empty
-            if before is not health:
-                _log.warning("media_node_health", node=node_id, before=before.value, now=health.value)
+            await self._reported.wait()
+            self._reported.clear()
+            for node_id, health in list(self._reports.items()):
+                try:
+                    await self._write_report(node_id, health)
+                except GiaobanError:
+                    await asyncio.sleep(1)
+                    self._reported.set()
+
+    async def _write_report(self, node_id: str, health: NodeHealth) -> None:
+        before = self.health(node_id)
+        await self._change(node_id, lambda status: replace(status, health=health))
+        if self._reports[node_id] is health:  # else there is a newer one
+            del self._reports[node_id]
+        self._on_change()  # also when it is up as before: it may have come back empty
+        if before is not health:
+            _log.warning("media_node_health", node=node_id, before=before.value, now=health.value)
 
     async def _change(self, node_id: str, change: Callable[[NodeStatus], NodeStatus]) -> None:
         for _ in range(5):

@@ -32,6 +32,10 @@ from giaoban_media.service import Media
 from giaoban_media.sfu import FeedsChanged, ReceiveOffer
 
 JOIN_TIMEOUT = 10.0
+MAX_REPLIES = 32
+"""Replies that wait for their reader; who takes none is not read either."""
+
+Replies = asyncio.Queue[pb.ConnectResponse]
 
 
 class MediaServicer(MediaServiceServicer):
@@ -73,10 +77,10 @@ class MediaServicer(MediaServiceServicer):
                     ice_servers=self._ice_servers,
                 )
             )
-            replies: asyncio.Queue[pb.ConnectResponse | None] = asyncio.Queue()
+            replies: Replies = asyncio.Queue(MAX_REPLIES)
             reader = asyncio.ensure_future(_read(seat, context, replies))
             try:
-                async for response in _merge(seat, replies):
+                async for response in _merge(seat, replies, reader):
                     yield response
             finally:
                 await ended(reader)
@@ -153,17 +157,14 @@ class MediaServicer(MediaServiceServicer):
             raise GrantInvalid("the admission grant lacks a claim; ask for admission again") from error
 
 
-async def _read(seat: Seat, context: Any, replies: asyncio.Queue[pb.ConnectResponse | None]) -> None:
-    """Works off what the client sends, in order, until it stops sending."""
-    try:
-        while (request := await context.read()) is not grpc.aio.EOF:
-            reply = await _handle(seat, request)
-            if reply is not None:
-                replies.put_nowait(pb.ConnectResponse(reply=reply))
-            if request.WhichOneof("message") == "leave":
-                return
-    finally:
-        replies.put_nowait(None)
+async def _read(seat: Seat, context: Any, replies: Replies) -> None:
+    """Works off what the client sends, in order, until it stops sending; waits while it does not take the replies."""
+    while (request := await context.read()) is not grpc.aio.EOF:
+        reply = await _handle(seat, request)
+        if reply is not None:
+            await replies.put(pb.ConnectResponse(reply=reply))
+        if request.WhichOneof("message") == "leave":
+            return
 
 
 async def _handle(seat: Seat, request: pb.ConnectRequest) -> pb.Reply | None:
@@ -208,23 +209,23 @@ async def _act(seat: Seat, command: pb.Command) -> None:
 
 
 async def _merge(
-    seat: Seat, replies: asyncio.Queue[pb.ConnectResponse | None]
+    seat: Seat, replies: Replies, reader: asyncio.Future[None]
 ) -> AsyncIterator[pb.ConnectResponse]:
-    """What goes to the client: replies and what the seat tells, until either ends."""
+    """What goes to the client: replies and what the seat tells, until the seat or the reader ends."""
     reply = asyncio.ensure_future(replies.get())
     message = asyncio.ensure_future(seat.messages.get())
     try:
         while True:
-            await asyncio.wait([reply, message], return_when=asyncio.FIRST_COMPLETED)
+            waits: list[asyncio.Future[Any]] = [reply, message, reader]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
             if message.done():
                 yield _seat_message(message.result())
                 message = asyncio.ensure_future(seat.messages.get())
             if reply.done():
-                response = reply.result()
-                if response is None:
-                    return
-                yield response
+                yield reply.result()
                 reply = asyncio.ensure_future(replies.get())
+            elif reader.done() and replies.empty():
+                return
     finally:
         reply.cancel()
         message.cancel()

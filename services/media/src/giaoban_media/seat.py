@@ -35,7 +35,7 @@ from giaoban_media.errors import (
 )
 from giaoban_media.holding import Holding
 from giaoban_media.journal import JournalEntry
-from giaoban_media.messages import Ended, Entered, RejoinNeeded, SeatMessage
+from giaoban_media.messages import Ended, Entered, Messages, RejoinNeeded
 from giaoban_media.ports import News
 from giaoban_media.presence import Presence, depart
 from giaoban_media.sfu import (
@@ -86,7 +86,7 @@ class Seat:
     ) -> None:
         """`join` comes next. `where` gives the node to be on, from the one before; `on_end` is called once at the end."""
         self.grant = grant
-        self.messages: asyncio.Queue[SeatMessage] = asyncio.Queue()
+        self.messages = Messages()
         self._live = live
         self._node_id = node_id
         self._where = where
@@ -300,7 +300,7 @@ class Seat:
                 return
             match event:
                 case ReceiveOffer() | FeedsChanged():
-                    self.messages.put_nowait(event)
+                    self.messages.put(event)
                 case Published():
                     self._published()
                 case Unpublished():
@@ -330,7 +330,7 @@ class Seat:
     def _unpublished(self) -> None:
         if self._pending is not None:
             return  # the old connection's end, while a new one is coming up
-        self.messages.put_nowait(RejoinNeeded("the media connection was lost"))
+        self.messages.put(RejoinNeeded("the media connection was lost"))
         self._background.write(lambda: self._presence.disconnected(Connection.CONNECTING))
 
     def _note_quality(self, percent: int) -> None:
@@ -411,7 +411,7 @@ class Seat:
         await self.holding.begin_again(node_id, room)
         self._follow_peer()
         await self._presence.moved(node_id, publishes=self.grant.role in SPEAKERS)
-        self.messages.put_nowait(RejoinNeeded("the meeting was moved to another media node"))
+        self.messages.put(RejoinNeeded("the meeting was moved to another media node"))
 
     def _until_turn(self) -> float:
         now = asyncio.get_running_loop().time()
@@ -431,7 +431,7 @@ class Seat:
         if self._ended:
             return
         self._ended = True
-        self.messages.put_nowait(Ended(Replaced("you have joined this meeting from elsewhere")))
+        self.messages.put(Ended(Replaced("you have joined this meeting from elsewhere")))
         await self._background.stopped()
         await self._background.eventually(self.holding.yield_up)
         self._finish()
@@ -450,7 +450,7 @@ class Seat:
             return
         self._ended = True
         if error is not None:
-            self.messages.put_nowait(Ended(error))
+            self.messages.put(Ended(error))
         me = self._presence.entry or self._presence.last
         await self._background.stopped()  # nothing is begun any more of what ends here
         await self.holding.end()

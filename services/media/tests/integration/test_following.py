@@ -99,6 +99,27 @@ async def test_no_node_is_down_because_nats_was(
     assert {each.key for each in await Bucket(own_js, "test-nodes").entries(">")} == {"a", "b"}
 
 
+async def test_of_what_was_seen_of_a_node_while_nats_was_away_the_last_holds(
+    server: NatsServer, own_js: JetStreamContext
+) -> None:
+    """A node that was gone and is back is up, in whatever order writing it down succeeded."""
+    bucket = await ensure_bucket(own_js, "test-nodes")
+    nodes = Nodes(bucket, SystemClock(), lambda: None, {})
+    running = asyncio.create_task(nodes.run())
+    nodes.report("a", NodeHealth.UP)
+    await until(lambda: nodes.health("a") is NodeHealth.UP)
+    server.kill()
+    nodes.report("a", NodeHealth.DOWN)
+    await asyncio.sleep(0.2)  # it is being written, in vain
+    nodes.report("a", NodeHealth.UP)
+    nodes.report("b", NodeHealth.DOWN)
+    server.start()
+    await until(lambda: {each.id for each in nodes.all()} == {"a", "b"}, 20)
+    await asyncio.sleep(2)  # longer than until a write is tried again
+    assert nodes.health("a") is NodeHealth.UP
+    running.cancel()
+
+
 async def test_a_load_that_is_first_to_meet_a_lost_store_takes_no_node_down(
     server: NatsServer, own_js: JetStreamContext
 ) -> None:
