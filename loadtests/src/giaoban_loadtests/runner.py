@@ -85,20 +85,18 @@ async def _run(
     command: str,
 ) -> list[Result]:
     results, running = [], asyncio.current_task()
+    loop, enough = asyncio.get_running_loop(), asyncio.Event()
     if running is not None:
         # As Ctrl-C does: the private stack is stopped and its directory deleted.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+        loop.add_signal_handler(signal.SIGTERM, running.cancel)
+    loop.add_signal_handler(signal.SIGUSR1, enough.set)
     for settings, group in groupby(found.items(), key=lambda each: scenarios.settings_of(each[1])):
         async with _system(options, settings) as (system, stack), _beside(options) as beside:
             for name, scenario in group:
-                result = await _try(
-                    name,
-                    scenario,
-                    Context(
-                        system, _local_ip(options), parameters[name], stack, _sayer(), parts[name], beside
-                    ),
-                    command,
+                context = Context(
+                    system, _local_ip(options), parameters[name], stack, _sayer(), parts[name], beside, enough
                 )
+                result = await _try(name, scenario, context, command)
                 print(f"[{name}] written to {result.write(options.results)}", flush=True)
                 results.append(result)
     return results

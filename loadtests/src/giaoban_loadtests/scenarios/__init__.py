@@ -6,6 +6,7 @@ A module here is a scenario when it has HYPOTHESIS, PARAMETERS (name → default
 of which `parts=a,b` selects some. One that needs a private stack of its own kind has STACK, environment variables of it.
 """
 
+import asyncio
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,7 @@ class Context:
     """What a scenario works with. `stack` is None when the system runs elsewhere; `say` tells progress.
 
     `parts` are those of the scenario's PARTS that were asked for. `beside` is another system that runs here, to
-    compare with; None when none was given.
+    compare with; None when none was given. `enough` is set when no further trial is wanted: what was tried is reported.
     """
 
     system: System
@@ -36,6 +37,7 @@ class Context:
     say: Callable[[str], None]
     parts: Sequence[str] = ()
     beside: System | None = None
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
 
     def private_stack(self, why: str) -> LocalStack:
         """Return the private stack. Raises SystemFailedError, beginning with `why`, when the system runs elsewhere."""

@@ -80,6 +80,11 @@ class _Matrix:
     trials: dict[str, list[Trial]]
     back_time: float = 0.0  # by when the clients of a killed gateway are back, on the monotonic clock
 
+    @property
+    def over(self) -> bool:
+        """Whether all kills were made, or each part was killed once and that is enough."""
+        return not self.left or (self.context.enough.is_set() and all(self.trials.values()))
+
     async def go_on(self) -> None:
         """Call a meeting and kill parts while it lasts; raises SystemFailedError."""
         endpoints = self.context.parameters["endpoints"]
@@ -94,7 +99,7 @@ class _Matrix:
             if not await all_back(meeting.attendees, BACK_SECONDS) or not await _recorded(meeting):
                 raise SystemFailedError("a new meeting did not come to sound and recording")
             until = time.monotonic() + MEETING_SECONDS
-            while self.left and time.monotonic() < until:
+            while not self.over and time.monotonic() < until:
                 number, part = self.left.pop(0)
                 if part == "gateway":
                     # A client that was cut a moment ago waits longer before it tries again: not what is asked here.
@@ -118,7 +123,7 @@ async def run(context: Context) -> Outcome:
     left = [(number, part) for number in range(wanted["trials"]) for part in context.parts]
     matrix = _Matrix(context, stack, clip, left, {part: [] for part in context.parts})
     watch, failed, meetings = Watch({}), 0, 0
-    while matrix.left:
+    while not matrix.over:
         before = len(matrix.left)
         try:
             await matrix.go_on()

@@ -61,6 +61,8 @@ async def run(context: Context) -> Outcome:
     watch, chance = Watch({}), random.Random()
     trials: dict[str, list[Trial]] = {part: [] for part in context.parts}
     for number in range(wanted["trials"]):
+        if number and context.enough.is_set():
+            break
         for part in context.parts:
             try:
                 trial = await _trial(context, stack, clip, part, chance)

@@ -135,7 +135,7 @@ async def run(context: Context) -> Outcome:
     run = _Run(context, pids, Watch(pids))
     sampling = asyncio.create_task(run.sample())
     try:
-        while run.elapsed < wanted["seconds"]:
+        while run.elapsed < wanted["seconds"] and not (run.meetings and context.enough.is_set()):
             measured = await run.hold_meeting(
                 min(run.elapsed + wanted["meeting_seconds"], float(wanted["seconds"]))
             )
