@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Owns the use cases of notifications: telling people, their inbox, and sending mail."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime, timedelta
 
@@ -129,6 +130,7 @@ class Announcements:
     ) -> None:
         made = list[_Told]()
         for kind, person in told:
+            await asyncio.sleep(0)  # of hundreds of letters, whatever else is to be done waits for one
             title, body = self._letters.about_meeting(kind, meeting, person)
             entry = self._entry(event_id, person, kind, title, body, meeting.id)
             made.append((entry, person, self._letters.meeting_mail(kind, meeting, person, event_id, at)))
