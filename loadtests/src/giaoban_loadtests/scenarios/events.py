@@ -4,7 +4,8 @@
 Done: once what the stack began with is over, nothing for `idle_seconds`; then events "a meeting was called" are committed to scheduling's outbox, one
 transaction each, `rate` a second for `seconds`, and followed through relay and JetStream into notifications' durable
 consumer, whose effect (the invitation in the person's inbox, committed) is looked for every 5 ms. Then `burst` events
-are committed at once and the relay is timed until all of them lie in the stream.
+are committed at once, and the relay is timed until all of them lie in the stream, while those who listen to it stand
+still: on two cores they would take from it what is timed.
 Must hold: commit to effect p99 60 ms at 500/s, 5,000/s into the stream, idle CPU of both services below 1 % (P8).
 
 When the consumer is slower than `rate` the queue grows, and so do the times: then the figure that tells is how many
@@ -27,8 +28,10 @@ HYPOTHESIS = "Events are where they belong before anybody asks"
 PARAMETERS = {"rate": 500, "seconds": 4, "burst": 3_000, "idle_seconds": 10}
 SECONDS = 400
 SERVICES = ("scheduling", "notifications")
+LISTENERS = ("notifications", "media")
 DRAIN_SECONDS = 200.0
 BURST_TRANSACTION = 500
+LOOK_SECONDS = 0.05
 WARM_UP = 20
 SETTLE_SECONDS = 60.0  # for the meetings of the demonstration, with which the stack begins
 MAIL_SECONDS = 5.0  # until their mails are sent
@@ -130,12 +133,20 @@ async def _burst(events: Events, stack: LocalStack, organisation_id: str, user_i
             await events.commit_all(
                 [meeting_scheduled(organisation_id, user_id, new_id()) for _ in range(size)]
             )
+        for name in LISTENERS:
+            stack.pause(name)
     finally:
         stack.go_on("scheduling")
-    loop = asyncio.get_running_loop()
-    start, first = loop.time(), await events.unpublished()
-    while await events.unpublished():
-        if loop.time() - start > DRAIN_SECONDS:
-            raise SystemFailedError(f"the relay has not published {count} events within {DRAIN_SECONDS:g} s")
-        await asyncio.sleep(0.02)
-    return first / (loop.time() - start)
+    try:
+        loop = asyncio.get_running_loop()
+        start, first = loop.time(), await events.unpublished()
+        while await events.unpublished():
+            if loop.time() - start > DRAIN_SECONDS:
+                raise SystemFailedError(
+                    f"the relay has not published {count} events within {DRAIN_SECONDS:g} s"
+                )
+            await asyncio.sleep(LOOK_SECONDS)
+        return first / (loop.time() - start)
+    finally:
+        for name in LISTENERS:
+            stack.go_on(name)
