@@ -83,3 +83,33 @@ class Background:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("seat_task_failed", participant_id=self._participant_id, exc_info=error)
+
+
+class Turn:
+    """A moment to wait for before something is done; `wake` is set when it has come."""
+
+    def __init__(self, wake: asyncio.Event) -> None:
+        """There is nothing to wait for yet."""
+        self._wake = wake
+        self._at: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def is_ahead(self, seconds: float) -> bool:
+        """Whether it has yet to come. The first question after `over` says in how many seconds it does."""
+        loop = asyncio.get_running_loop()
+        if self._at is None:
+            self._at = loop.time() + seconds
+        self._forget()
+        if loop.time() >= self._at:
+            return False
+        self._timer = loop.call_at(self._at, self._wake.set)
+        return True
+
+    def over(self) -> None:
+        """What was waited for is done, or need not wait."""
+        self._forget()
+        self._at = None
+
+    def _forget(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()

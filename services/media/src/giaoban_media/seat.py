@@ -17,10 +17,10 @@ import structlog
 from giaoban_kit.clock import Clock
 from giaoban_kit.errors import GiaobanError
 
-from giaoban_media.background import RETRY_DELAY, Background
+from giaoban_media.background import RETRY_DELAY, Background, Turn
 from giaoban_media.conference import acts
 from giaoban_media.conference.live import LiveMeeting
-from giaoban_media.conference.model import Conference, Connection, Room, Source, Stream
+from giaoban_media.conference.model import Conference, Connection, Source, Stream
 from giaoban_media.conference.rules import SPEAKERS, may_share_screen, sharer
 from giaoban_media.domain import Desired, Grant, View, desired, muted_mids, turn
 from giaoban_media.errors import (
@@ -60,7 +60,7 @@ FORMER_KEPT = 5.0
 HANDOVER = 1.0
 """Seconds in which the others come to receive from the new node what is sent there."""
 
-_GRACE, _TURN = "grace", "turn"
+_GRACE = "grace"
 MAX_STREAMS = 4
 QUALITY_RECOVERY = 10.0
 """Seconds without loss after which a link counts as good again."""
@@ -101,8 +101,7 @@ class Seat:
         self._fulfilled: Desired | None = None
         self._background = Background(grant.participant_id)
         self._pending: tuple[Stream, ...] | None = None
-        self._turn: float | None = None
-        """When it may come back whose media was lost, on the event loop's clock."""
+        self._turn = Turn(self._wake)
         self._presence = Presence(grant, live, news, clock)
         self._ended = False
 
@@ -376,13 +375,11 @@ class Seat:
         async with self._media:
             node_id = self._where(self._node_id)
             peer = self.holding.peer
-            if peer is not None and (peer.ticket.room != room or node_id != self._node_id):
-                moves = self._sfu.reachable(peer.ticket.node_id)
+            if peer is None or peer.ticket.room != room or node_id != self._node_id:
+                moves = peer is not None and self._sfu.reachable(peer.ticket.node_id)
                 await self.holding.let_go()
                 await self._restore(room, node_id, at_once=moves)
-            elif peer is None:
-                await self._restore(room, node_id, at_once=False)
-            peer = self.holding.peer
+                peer = self.holding.peer
         if peer is None:
             return
         now = desired(self._live.conference, self.participant_id, self._view)
@@ -391,7 +388,7 @@ class Seat:
         # What changes and changes back meanwhile is no change to `follow`, but one to the node.
         self._fulfilled = None
         await peer.mute(now.muted)
-        await peer.record(self._recording_name(now.room))
+        await peer.record(f"{now.room.recording_id}~{self.participant_id}" if now.room.recording_id else "")
         await peer.receive(now.feeds)
         if me.streams:
             await peer.relay(now.relays, now.me.publication)
@@ -402,28 +399,15 @@ class Seat:
         if not self._sfu.reachable(node_id):
             asyncio.get_running_loop().call_later(RETRY_DELAY, self._wake.set)
             return
-        if not at_once and (wait := self._until_turn()) > 0:
-            self._background.later(_TURN, wait, self._come_back)
+        if not at_once and self._turn.is_ahead(turn(self._live.conference, self.participant_id)):
             return
-        self._turn = None
+        self._turn.over()
         self._pending = None
         self._node_id = node_id
         await self.holding.begin_again(node_id, room)
         self._follow_peer()
         await self._presence.moved(node_id, publishes=self.grant.role in SPEAKERS)
         self.messages.put(RejoinNeeded("the meeting was moved to another media node"))
-
-    def _until_turn(self) -> float:
-        now = asyncio.get_running_loop().time()
-        if self._turn is None:
-            self._turn = now + turn(self._live.conference, self.participant_id)
-        return self._turn - now
-
-    async def _come_back(self) -> None:
-        self._wake.set()
-
-    def _recording_name(self, room: Room) -> str:
-        return f"{room.recording_id}~{self.participant_id}" if room.recording_id else ""
 
     # Inside: the end
 
