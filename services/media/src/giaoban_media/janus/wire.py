@@ -98,7 +98,8 @@ class Wire(JanusTransportWebsocket):  # type: ignore[misc]
         except MediaLost:
             raise
         except Exception as error:  # janus_client raises bare Exception when the socket is gone
-            if not self.connected or self.lost.is_set() or isinstance(error, OSError):
+            # WebSocketException: closed, and the reader, which says so, has not run yet.
+            if not self.connected or self.lost.is_set() or isinstance(error, OSError | WebSocketException):
                 raise MediaLost("the connection to the media node is lost") from error
             raise
         finally:
