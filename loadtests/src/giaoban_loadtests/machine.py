@@ -57,10 +57,14 @@ class Footprint:
 
 
 def footprint(pid: int) -> Footprint:
-    """Return what a process tree holds now; nothing of what is gone (proc(5), smaps_rollup, fd, task)."""
+    """Return what a process tree holds now; nothing of what is gone (proc(5), smaps_rollup, fd, task).
+
+    Without mapped files: a process' share of a library grows when another one that has it too ends.
+    """
     folder = Path(f"/proc/{pid}")
     try:
-        shares = [line.split()[1] for line in _lines(str(folder / "smaps_rollup")) if line.startswith("Pss:")]
+        rollup = _lines(str(folder / "smaps_rollup"))
+        shares = [line.split()[1] for line in rollup if line.startswith(("Pss_Anon:", "Pss_Shmem:"))]
         files, tasks = len(list((folder / "fd").iterdir())), list((folder / "task").iterdir())
     except OSError:
         return Footprint(0, 0, 0)

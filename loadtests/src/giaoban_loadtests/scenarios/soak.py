@@ -3,8 +3,8 @@
 
 Done: for `seconds`, one meeting after the other, of at most `meeting_seconds`. In each, `steady` endpoints stay, three of
 them send, and `comings` a minute come for some seconds; every third of them is gone without a word. The floor goes from
-one to the other. Every five seconds the memory (PSS), open files and threads of every part are read, with all processes
-below it; the slope is fitted by least squares to what came after `warm_up` seconds.
+one to the other. Every five seconds the memory (PSS without mapped files), open files and threads of every part are
+read, with all processes below it; the slope is fitted by least squares to what came after `warm_up` seconds.
 Must hold: nobody is refused, those who stay lose at most 0.1 %; and when an hour or more was measured: the memory of
 every part grows less than 1 % in an hour (R6), and none ends with many more files or threads than it had.
 
