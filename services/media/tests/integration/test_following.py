@@ -99,15 +99,21 @@ async def test_no_node_is_down_because_nats_was(
     assert {each.key for each in await Bucket(own_js, "test-nodes").entries(">")} == {"a", "b"}
 
 
+async def one_node_up(bucket: Bucket) -> tuple[Nodes, asyncio.Task[None]]:
+    """Nodes of which "a" is up, and what follows them; to be cancelled."""
+    nodes = Nodes(bucket, SystemClock(), lambda: None, {})
+    running = asyncio.create_task(nodes.run())
+    nodes.report("a", NodeHealth.UP)
+    await until(lambda: nodes.health("a") is NodeHealth.UP)
+    return nodes, running
+
+
 async def test_of_what_was_seen_of_a_node_while_nats_was_away_the_last_holds(
     server: NatsServer, own_js: JetStreamContext
 ) -> None:
     """A node that was gone and is back is up, in whatever order writing it down succeeded."""
     bucket = await ensure_bucket(own_js, "test-nodes")
-    nodes = Nodes(bucket, SystemClock(), lambda: None, {})
-    running = asyncio.create_task(nodes.run())
-    nodes.report("a", NodeHealth.UP)
-    await until(lambda: nodes.health("a") is NodeHealth.UP)
+    nodes, running = await one_node_up(bucket)
     server.kill()
     nodes.report("a", NodeHealth.DOWN)
     await asyncio.sleep(0.2)  # it is being written, in vain
@@ -125,10 +131,7 @@ async def test_a_load_that_is_first_to_meet_a_lost_store_takes_no_node_down(
 ) -> None:
     """The node says its load before the watch has seen the loss: the entry is written again as it was known."""
     bucket = await ensure_bucket(own_js, "test-nodes")
-    nodes = Nodes(bucket, SystemClock(), lambda: None, {})
-    running = asyncio.create_task(nodes.run())
-    nodes.report("a", NodeHealth.UP)
-    await until(lambda: nodes.health("a") is NodeHealth.UP)
+    nodes, running = await one_node_up(bucket)
     running.cancel()  # the watch sees nothing of it
     await restart(server, own_js, "test-nodes", lost=True)
     await nodes.load("a", sessions=1, handles=2, peer_connections=3, received=4, sent=5)
